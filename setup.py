@@ -1,0 +1,27 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="metasemi-plugin",
+    version="0.1.0",
+    description="Meta-Semi (Wang et al.) as a plug-in for Microsoft's USB benchmark (semilearn)",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    packages=find_packages(include=["metasemi_plugin", "metasemi_plugin.*"]),
+    python_requires=">=3.10",
+    install_requires=[
+        "semilearn==0.3.2",
+        "torch>=2.4",
+        "torchvision>=0.19",
+        "timm>=1.0",
+        "tensorboard>=2.14",
+        "scikit-learn>=1.3",
+        "numpy>=1.26",
+        "pillow>=10",
+        "tqdm>=4.65",
+        "ruamel.yaml>=0.18",
+    ],
+    extras_require={"dev": ["pytest>=8", "hypothesis>=6", "ruff>=0.9", "mypy>=1.13"]},
+)
