@@ -1,0 +1,195 @@
+"""CNN-13, the 13-layer network that the semi-supervised papers share.
+
+Laine & Aila, "Temporal Ensembling for Semi-Supervised Learning" (ICLR 2017), table 5; Tarvainen &
+Valpola, "Mean teachers are better role models" (NeurIPS 2017). As in Meta-Semi's Appendix D there
+is no Gaussian noise and no dropout. The sources differ in weight normalisation; here it is off.
+
+Shapes: N images of H x W pixels, C classes, w = width.
+"""
+
+import os
+import re
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from metasemi_plugin.errors import UserError
+
+# (channels as a multiple of the width, kernel size, padding); a 2x2 max-pool between the stages
+STAGES = (
+    ((1, 3, 1), (1, 3, 1), (1, 3, 1)),
+    ((2, 3, 1), (2, 3, 1), (2, 3, 1)),
+    ((4, 3, 0), (2, 1, 0), (1, 1, 0)),
+)
+# 12 pixels would leave the unpadded convolution a single position, and nothing to average over.
+MIN_SIZE = 16
+
+
+class CNN13(nn.Module):
+    """Nine convolutions, global average pooling and a linear layer, with the host's interface.
+
+    Args:
+        num_classes: C.
+        width: channels of the first stage and length of the feature vector; the paper's is 128.
+        weight_norm: normalise the weights of all layers (:class:`WeightNorm`).
+        dropout: probability after each max-pool; 0.5 in the networks of 2017.
+    """
+
+    def __init__(
+        self, num_classes: int, width: int = 128, weight_norm: bool = False, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        stages, channels = [], 3
+        for stage in STAGES:
+            layers = []
+            for multiple, kernel_size, padding in stage:
+                layers.append(_conv_bn_act(channels, multiple * width, kernel_size, padding))
+                channels = multiple * width
+            stages.append(nn.Sequential(*layers))
+        self.stage1, self.stage2, self.stage3 = stages
+        self.pool = nn.Sequential(nn.MaxPool2d(2), nn.Dropout(dropout))
+        self.classifier = nn.Linear(width, num_classes)
+        self.num_features = width
+        self._initialise()
+        if weight_norm:
+            for module in list(self.modules()):
+                if isinstance(module, (nn.Conv2d, nn.Linear)):
+                    parametrize.register_parametrization(module, "weight", WeightNorm())
+
+    def _initialise(self) -> None:
+        # As the host's WideResNet: BatchNorm cancels the scale of a convolution but not its effect
+        # on the size of a step, so one learning rate means the same to both nets.
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="leaky_relu")
+        nn.init.xavier_normal_(self.classifier.weight)
+        nn.init.zeros_(self.classifier.bias)
+
+    def forward(
+        self, x: Tensor, only_fc: bool = False, only_feat: bool = False, **kwargs: Any
+    ) -> Tensor | dict[str, Tensor]:
+        """The host's forward pass.
+
+        Args:
+            x: images (N, 3, H, W) with H, W >= 16; with only_fc features (N, w).
+            only_fc: return the logits of these features, (N, C).
+            only_feat: return the features, (N, w).
+
+        Returns:
+            {"logits": (N, C), "feat": (N, w)}, or one of the two.
+
+        Raises:
+            UserError: images that are too small or have no 3 channels.
+        """
+        if only_fc:
+            return self.classifier(x)
+        feat = self.extract(x).mean((2, 3))
+        return feat if only_feat else {"logits": self.classifier(feat), "feat": feat}
+
+    def extract(self, x: Tensor) -> Tensor:
+        """Images (N, 3, H, W) to the feature maps before pooling, (N, w, H//4 - 2, W//4 - 2).
+
+        Raises:
+            UserError: images that are too small or have no 3 channels.
+        """
+        channels, *size = x.shape[1:]
+        if channels != 3 or min(size) < MIN_SIZE:
+            raise UserError(
+                f"cnn13 takes RGB images of at least {MIN_SIZE}x{MIN_SIZE} pixels, not of shape "
+                f"{tuple(x.shape[1:])}: convert to 3 channels or raise img_size"
+            )
+        x = self.pool(self.stage1(x))
+        x = self.pool(self.stage2(x))
+        return self.stage3(x)
+
+    def no_weight_decay(self) -> list[str]:
+        """Names of the parameters without weight decay: BatchNorm and biases."""
+        return [name for name, p in self.named_parameters() if p.ndim == 1]
+
+    def group_matcher(self, coarse: bool = False, prefix: str = "") -> dict[str, str]:
+        """Layers for the host's layer decay: one a convolution, or one a stage if coarse."""
+        layer = r"stage(\d+)" if coarse else r"stage(\d+)\.(\d+)"
+        return {"layers": f"^{re.escape(prefix)}{layer}"}
+
+
+class WeightNorm(nn.Module):
+    """w = g v / ||v||, a norm for each output (Salimans & Kingma, NeurIPS 2016).
+
+    Same function and parameter names as torch.nn.utils.parametrizations.weight_norm, whose fused
+    kernel has no forward-mode derivative, which Meta-Semi needs.
+    """
+
+    def forward(self, g: Tensor, v: Tensor) -> Tensor:
+        """g (out, 1, ...) and v (out, in, ...) to the weight (out, in, ...)."""
+        return v * (g / self._norm(v))
+
+    def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """The pair (g, v) that gives this weight."""
+        return self._norm(weight), weight
+
+    @staticmethod
+    def _norm(v: Tensor) -> Tensor:
+        return torch.linalg.vector_norm(v, dim=tuple(range(1, v.ndim)), keepdim=True)
+
+
+def cnn13(pretrained: bool = False, pretrained_path: str | None = None, **kwargs: Any) -> CNN13:
+    """CNN-13 of width 128, the paper's.
+
+    Args:
+        pretrained: load all but the classifier from pretrained_path.
+        pretrained_path: file or URL of a checkpoint {"model": state_dict}, as the host saves it.
+        **kwargs: of :class:`CNN13`.
+
+    Raises:
+        UserError: a checkpoint that is missing or does not fit.
+    """
+    model = CNN13(**kwargs)
+    return _load(model, pretrained_path) if pretrained else model
+
+
+def cnn13_slim(
+    pretrained: bool = False, pretrained_path: str | None = None, **kwargs: Any
+) -> CNN13:
+    """:func:`cnn13` of width 32, for CPUs."""
+    return cnn13(pretrained, pretrained_path, **{"width": 32, **kwargs})
+
+
+def _conv_bn_act(in_channels: int, channels: int, kernel_size: int, padding: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, channels, kernel_size, padding=padding, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.LeakyReLU(0.1),
+    )
+
+
+def _load(model: CNN13, path: str | None) -> CNN13:
+    from semilearn.nets.utils import load_checkpoint
+
+    if not path:
+        raise UserError("cnn13 has no published weights: set pretrain_path or use_pretrain: false")
+    if "://" not in path and not os.path.isfile(path):
+        raise UserError(f"pretrain_path: no file {path!r}")
+
+    # The host drops the classifier and loads what is left without asking for completeness.
+    missing: list[str] = []
+    hook = model.register_load_state_dict_post_hook(
+        lambda _, keys: missing.extend(k for k in keys.missing_keys if "classifier" not in k)
+    )
+    try:
+        load_checkpoint(model, path)
+    except Exception as error:  # a foreign file can fail in any way
+        reason = f"{type(error).__name__}: {error}".strip().splitlines()[-1].strip()
+        raise UserError(
+            f"pretrain_path: {path!r} is no checkpoint of this network ({reason}); "
+            "check the file, net and net_args"
+        ) from error
+    finally:
+        hook.remove()
+    if missing:
+        raise UserError(
+            f"pretrain_path: {path!r} is no checkpoint of this network (it has no {missing[0]!r}; "
+            f"{len(missing)} missing in all); check the file, net and net_args"
+        )
+    return model
