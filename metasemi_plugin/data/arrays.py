@@ -1,0 +1,121 @@
+"""Images in memory, and the views of them that a batch is made of."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from metasemi_plugin.data import augment
+from metasemi_plugin.errors import UserError
+
+KINDS = ("plain", "weak", "strong", "rotated")
+
+
+class ImageArrays(Dataset):
+    """N images in memory, read a whole batch at a time.
+
+    `read` returns exactly the views asked for. A view is a key of the batch and a kind:
+
+    - "plain": normalised only.
+    - "weak": randomly translated, and randomly mirrored if `flip`, then normalised.
+    - "strong": weak, then the host's RandAugment, then normalised.
+    - "rotated": the strong view under the key "x_ulb_s_0" of the same batch, which must come
+      before it, turned by k quarter turns; k is added to the batch under the key "rot_v".
+
+    Args:
+        images: uint8 (N, H, W, 3).
+        targets: int64 (N,); -1 where the true label is not known.
+        mean: the channels' means, in units of 0..1.
+        std: the channels' standard deviations, in the same units.
+        views: key of the batch -> kind of view, in the order in which they are drawn.
+        role: "lb" for batches with labels ("idx_lb", "y_lb"), "ulb" for batches without
+            ("idx_ulb").
+        crop_ratio: images move by up to int(H * (1 - crop_ratio)) pixels, as in USB.
+        flip: whether weak views are mirrored with probability 1/2.
+        padding_mode: what moves in at the border, "reflect" or "constant" (black).
+
+    Raises:
+        ValueError: unknown kind of view, or "rotated" with no strong "x_ulb_s_0" before it.
+        UserError: `crop_ratio` is not in (0, 1].
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        targets: np.ndarray,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        views: Mapping[str, str],
+        role: Literal["lb", "ulb"],
+        crop_ratio: float = 0.875,
+        flip: bool = True,
+        padding_mode: augment.PaddingMode = "reflect",
+    ) -> None:
+        if not 0 < crop_ratio <= 1:
+            raise UserError(f"crop_ratio must be above 0 and at most 1, not {crop_ratio}")
+        _check_views(views)
+        self.images, self.targets = images, targets
+        self.mean, self.std = mean, std
+        self.views, self.role = views, role
+        self.pad = int(images.shape[1] * (1 - crop_ratio))
+        self.flip, self.padding_mode = flip, padding_mode
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(self, indices: Sequence[int], generator: torch.Generator) -> dict[str, Tensor]:
+        """The batch at `indices`, all its chance drawn from `generator`.
+
+        Returns:
+            "idx_lb" or "idx_ulb" int64 (B,); the views, float32 (B, 3, H, W) each; "y_lb" int64
+            (B,) for labelled batches; "rot_v" int64 (B,) beside a rotated view.
+        """
+        positions = np.asarray(indices, dtype=np.int64)
+        images = self.images[positions]
+        batch = {f"idx_{self.role}": torch.from_numpy(positions.copy())}
+        for key, kind in self.views.items():
+            if kind == "rotated":
+                batch[key], batch["rot_v"] = augment.rotate(batch["x_ulb_s_0"], generator)
+            else:
+                batch[key] = self._view(kind, images, generator)
+        if self.role == "lb":
+            batch["y_lb"] = torch.from_numpy(self.targets[positions])
+        return batch
+
+    def _view(self, kind: str, images: np.ndarray, generator: torch.Generator) -> Tensor:
+        if kind in ("weak", "strong"):
+            images = augment.translate_and_flip(
+                images, self.pad, self.flip, self.padding_mode, generator
+            )
+        if kind == "strong":
+            images = augment.rand_augment(images, generator)
+        return augment.normalise(images, self.mean, self.std)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """One sample, without a batch dimension; see `__getitems__`."""
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Tensor]]:
+        """Samples for a DataLoader's ordinary collate function, as evaluation uses them.
+
+        Raises:
+            TypeError: some view is random; only `read` is told where chance comes from.
+        """
+        if any(kind != "plain" for kind in self.views.values()):
+            raise TypeError("random views need a generator: use read(indices, generator)")
+        batch = self.read(indices, torch.Generator())
+        return [{key: value[i] for key, value in batch.items()} for i in range(len(indices))]
+
+
+def _check_views(views: Mapping[str, str]) -> None:
+    before: dict[str, str] = {}
+    for key, kind in views.items():
+        if kind not in KINDS:
+            raise ValueError(f"view {key!r} is of unknown kind {kind!r}; kinds: {', '.join(KINDS)}")
+        if kind == "rotated" and before.get("x_ulb_s_0") != "strong":
+            raise ValueError(f"view {key!r} turns 'x_ulb_s_0', which must be a strong view before")
+        before[key] = kind

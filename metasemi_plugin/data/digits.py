@@ -1,0 +1,52 @@
+"""The 1,797 handwritten digits that come with scikit-learn: nothing to download."""
+
+import argparse
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from metasemi_plugin.data.split import hold_out
+from metasemi_plugin.data.splits import Images, Splits, make_splits
+from metasemi_plugin.errors import UserError
+
+NUM_TEST = 360
+
+
+def build(args: argparse.Namespace, ulb_views: Mapping[str, str]) -> Splits:
+    """The digits as RGB images of `args.img_size`, 1,437 to train on and 360 to test on.
+
+    The test set is the same for every seed. Weak views move by a few pixels over the black
+    background and are not mirrored: a mirrored 2 is no digit.
+
+    Raises:
+        UserError: `args.num_classes` is not 10, or see `make_splits`.
+    """
+    if args.num_classes != 10:
+        raise UserError(
+            f"digits has 10 classes, but num_classes is {args.num_classes}: set it to 10"
+        )
+    digits = _load(args.img_size)
+    train, test = hold_out(digits.targets, NUM_TEST, 10, seed=0)
+    return make_splits(
+        args,
+        ulb_views,
+        train=digits.at(train),
+        test=digits.at(test),
+        class_names=[str(digit) for digit in range(10)],
+        flip=False,
+        padding_mode="constant",
+    )
+
+
+def _load(size: int) -> Images:
+    """All digits: uint8 (1797, size, size, 3) and int64 (1797,)."""
+    from sklearn.datasets import load_digits  # here, because it takes a second
+
+    bunch = load_digits()
+    grey = torch.from_numpy(bunch.images)[:, None]  # (N, 1, 8, 8), 0..16
+    resized = F.interpolate(grey, (size, size), mode="bilinear", antialias=True)
+    pixels = resized.mul(255 / 16).round().to(torch.uint8).permute(0, 2, 3, 1)
+    rgb = pixels.expand(-1, -1, -1, 3).contiguous().numpy()
+    return Images(rgb, bunch.target.astype(np.int64))

@@ -1,0 +1,115 @@
+"""Which images are labelled, which are not, and which are held out for validation.
+
+A split depends on the targets, the sizes asked for and the seed, and on nothing else.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from metasemi_plugin.errors import UserError
+from metasemi_plugin.options import Option
+
+OPTIONS = [
+    Option(
+        "num_val",
+        int,
+        0,
+        "images of the training set held out, stratified by class, to choose epochs and settings "
+        "on; 0 holds out none",
+    ),
+]
+
+# One stream of chance a purpose, so that what is drawn for one never moves the other.
+_LABELS, _HOLD_OUT = 1, 2
+
+
+def split_labels(
+    targets: np.ndarray,
+    num_labels: int,
+    num_classes: int,
+    seed: int,
+    *,
+    include_lb_to_ulb: bool = True,
+    class_names: Sequence[str] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the images whose labels are used, equally many of each class.
+
+    With one seed, the smaller choice is part of the larger one.
+
+    Args:
+        targets: int (N,) in 0..num_classes-1, or -1 where the label is not known.
+        num_labels: how many labels in all.
+        num_classes: number of classes C.
+        seed: not negative.
+        include_lb_to_ulb: whether the labelled images are unlabelled ones as well, as in USB.
+        class_names: names for the messages; numbers if there are none.
+
+    Returns:
+        Ascending positions of the labelled images (num_labels,), and of the unlabelled: all N, or
+        the N - num_labels others.
+
+    Raises:
+        UserError: `num_labels` is not positive, is not divisible by `num_classes`, or asks more of
+            a class than there is.
+    """
+    if num_labels <= 0:
+        raise UserError(f"num_labels must be positive, not {num_labels}: try {num_classes}")
+    if num_labels % num_classes:
+        below = num_labels // num_classes * num_classes
+        fits = [str(n) for n in (below, below + num_classes) if n]
+        raise UserError(
+            f"num_labels {num_labels} cannot be divided equally among {num_classes} classes: "
+            f"use {' or '.join(fits)}"
+        )
+    per_class = num_labels // num_classes
+    rng = np.random.default_rng([seed, _LABELS])
+    chosen = []
+    for label in range(num_classes):
+        members = np.flatnonzero(targets == label)
+        if len(members) < per_class:
+            name = repr(class_names[label]) if class_names else label
+            raise UserError(
+                f"class {name} has {len(members)} training images, but num_labels {num_labels} "
+                f"asks for {per_class} of each class: lower num_labels"
+            )
+        chosen.append(rng.permutation(members)[:per_class])
+    labelled = np.sort(np.concatenate(chosen))
+    everything = np.arange(len(targets))
+    return labelled, everything if include_lb_to_ulb else np.delete(everything, labelled)
+
+
+def hold_out(
+    targets: np.ndarray, num_val: int, num_classes: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Hold `num_val` images out, each class in proportion to its size.
+
+    Args:
+        targets: int (N,) in 0..num_classes-1, or -1 (never held out).
+        num_val: how many images to hold out.
+        num_classes: number of classes C.
+        seed: not negative.
+
+    Returns:
+        Ascending positions of the images that stay (N - num_val,), and of those held out
+        (num_val,).
+
+    Raises:
+        UserError: `num_val` is negative, or leaves nothing to train on.
+    """
+    sizes = np.array([np.sum(targets == label) for label in range(num_classes)])
+    if not 0 <= num_val < sizes.sum():
+        raise UserError(
+            f"num_val must be at least 0 and less than the {sizes.sum()} training images, "
+            f"not {num_val}"
+        )
+    # Largest remainders: whole shares first, then one more where most was cut off.
+    quota, remainder = np.divmod(sizes * num_val, sizes.sum())
+    quota[np.argsort(-remainder, kind="stable")[: num_val - quota.sum()]] += 1
+    rng = np.random.default_rng([seed, _HOLD_OUT])
+    held = [
+        rng.permutation(np.flatnonzero(targets == label))[: quota[label]]
+        for label in range(num_classes)
+    ]
+    validation = np.sort(np.concatenate(held))
+    return np.delete(np.arange(len(targets)), validation), validation

@@ -1,0 +1,227 @@
+import os
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from metasemi_plugin.data import DATASETS, image_folder
+from metasemi_plugin.errors import UserError
+
+
+@pytest.fixture
+def build(make_args):
+    def build(views=None, **changes):
+        args = make_args(dataset="image_folder", **{"num_classes": 2, "num_labels": 4, **changes})
+        return DATASETS["image_folder"](args, views or {})
+
+    return build
+
+
+@pytest.fixture
+def folder(tmp_path, add_images):
+    """Two classes with spaces and accents: 6 + 8 images to train on, 3 + 2 to test on."""
+    add_images("train/chat noir", 6)
+    add_images("train/été", 8)
+    add_images("test/chat noir", 3)
+    add_images("test/été", 2)
+    return tmp_path
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """How many files each call of the decoder was given."""
+    calls = []
+    decode_files = image_folder.decode_files
+
+    def counting(files, size):
+        calls.append(len(files))
+        return decode_files(files, size)
+
+    monkeypatch.setattr(image_folder, "decode_files", counting)
+    return calls
+
+
+def test_train_and_test(build, folder):
+    splits = build()
+    assert splits.class_names == ["chat noir", "été"]
+    assert splits.train_lb.targets.tolist() == [0, 0, 1, 1]
+    assert splits.train_ulb.targets.tolist() == [0] * 6 + [1] * 8
+    assert splits.eval.targets.tolist() == [0, 0, 0, 1, 1]
+    assert splits.test is None
+
+
+def test_every_image_is_where_its_name_sorts(build, folder):
+    splits = build(img_size=4)
+    for part, name in ((splits.train_ulb, "train"), (splits.eval, "test")):
+        files = sorted((folder / name).glob("*/*"))
+        assert len(part) == len(files)
+        for image, file in zip(part.images, files, strict=True):
+            with Image.open(file) as opened:
+                np.testing.assert_array_equal(image, np.full((4, 4, 3), opened.getpixel((0, 0))))
+
+
+def test_val_and_unlabelled(build, folder, add_images):
+    add_images("val/chat noir", 1)
+    add_images("val/été", 1)
+    add_images("unlabeled", 5)
+    add_images("unlabeled/more/and more", 2)
+    splits = build()
+    assert [len(part) for part in splits[:4]] == [4, 14 + 7, 2, 5]
+    assert splits.train_ulb.targets.tolist() == [0] * 6 + [1] * 8 + [-1] * 7
+
+
+def test_num_val_in_place_of_a_folder(build, folder):
+    shutil.rmtree(folder / "test")
+    splits = build(num_val=4)
+    assert [len(part) for part in splits[:3]] == [4, 10, 4]
+    assert splits.test is None
+
+
+def test_all_images_are_labelled_when_fully_supervised(build, folder):
+    assert len(build(algorithm="fullysupervised").train_lb) == 14
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_flip_is_an_option(build, folder, flip):
+    assert build(flip=flip).train_ulb.flip is flip
+
+
+def test_what_is_no_image_is_ignored(build, folder, add_images):
+    add_images("train/.hidden", 1)
+    add_images("train/été/.thumbnails", 1)
+    shutil.copy(folder / "train/été/0.png", folder / "train/été/.0.png")
+    (folder / "train/été/notes.txt").touch()
+    (folder / "train/README.md").touch()
+    assert len(build().train_ulb) == 14
+
+
+def test_suffixes_in_capitals_and_nested_folders(build, folder, add_images):
+    (folder / "train/été/0.png").rename(folder / "train/été/0.PNG")
+    add_images("train/été/summer", 2)
+    assert len(build().train_ulb) == 16
+
+
+def test_links(build, folder, add_images):
+    add_images("elsewhere", 3)
+    os.symlink(folder / "train", folder / "train/été/loop")
+    os.symlink(folder / "train/été/0.png", folder / "train/été/again.png")
+    shutil.rmtree(folder / "test/été")
+    os.symlink(folder / "elsewhere", folder / "test/été")
+    splits = build()
+    assert (len(splits.train_ulb), len(splits.eval)) == (15, 6)
+
+
+def test_the_second_build_reads_the_cache(build, folder, decoded):
+    first, second = build(), build()
+    assert decoded == [19]
+    for one, two in zip(first[:3], second[:3], strict=True):
+        np.testing.assert_array_equal(one.images, two.images)
+        np.testing.assert_array_equal(one.targets, two.targets)
+
+
+def test_the_cache_moves_with_the_folder(build, folder, decoded, tmp_path_factory):
+    build()
+    moved = tmp_path_factory.mktemp("other") / "moved"
+    shutil.copytree(folder, moved)  # keeps the times of last change
+    build(data_dir=str(moved))
+    assert decoded == [19]
+
+
+def test_another_size_has_a_cache_of_its_own(build, folder, decoded):
+    for size in (8, 4, 8, 4):
+        assert build(img_size=size).eval.images.shape[1] == size
+    assert decoded == [19, 19]
+
+
+def test_a_changed_file_is_decoded_anew(build, folder, decoded):
+    build()
+    file = folder / "test/chat noir/0.png"
+    before = file.stat()
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(file)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert build().eval.images[0, 0, 0].tolist() == [1, 2, 3]
+    assert decoded == [19, 19]
+
+
+@pytest.mark.parametrize("change", ["add", "remove", "rename"])
+def test_a_changed_folder_is_decoded_anew(build, folder, add_images, decoded, change):
+    build()
+    file = folder / "train/été/0.png"
+    if change == "add":
+        add_images("train/été", 1, start=50)
+    elif change == "remove":
+        file.unlink()
+    else:
+        file.rename(file.with_name("00.png"))
+    build()
+    assert len(decoded) == 2
+
+
+def test_a_folder_that_cannot_be_written(build, folder, decoded, caplog):
+    (folder / ".metasemi_cache").touch()
+    build()
+    build()
+    assert decoded == [19, 19]
+    assert "cannot store decoded images" in caplog.text
+
+
+def test_no_such_folder(build, tmp_path):
+    with pytest.raises(UserError, match=r"nowhere is not a folder: expected train/<class>/\*"):
+        build(data_dir=str(tmp_path / "nowhere"))
+
+
+def test_an_empty_folder(build):
+    with pytest.raises(UserError, match="has no folder train/: expected train/<class>"):
+        build()
+
+
+def test_no_class_folders(build, add_images):
+    add_images("train", 3)
+    with pytest.raises(UserError, match="train has no class folders: expected train/<class>"):
+        build()
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_class_without_images(build, folder, part):
+    shutil.rmtree(folder / part / "été")
+    (folder / part / "été").mkdir()
+    with pytest.raises(UserError, match=f"{part}/été has no images: .*remove the folder"):
+        build()
+
+
+def test_no_unlabelled_images(build, folder):
+    (folder / "unlabeled").mkdir()
+    with pytest.raises(UserError, match="unlabeled has no images"):
+        build()
+
+
+def test_classes_that_differ_between_the_parts(build, folder, add_images):
+    add_images("test/oiseau", 1)
+    shutil.rmtree(folder / "test/été")
+    with pytest.raises(UserError, match="only train/ has 'été', only test/ has 'oiseau'"):
+        build()
+
+
+def test_a_wrong_number_of_classes(build, folder):
+    with pytest.raises(UserError, match=r"num_classes is 10.*2 class.*'été'.*set num_classes to 2"):
+        build(num_classes=10)
+
+
+def test_nothing_to_evaluate_on(build, folder):
+    shutil.rmtree(folder / "test")
+    with pytest.raises(UserError, match=r"neither test/ nor val/.*set num_val"):
+        build()
+
+
+def test_too_few_images_for_the_labels(build, folder):
+    with pytest.raises(UserError, match=r"class 'chat noir' has 6 .* asks for 7"):
+        build(num_labels=14)
+
+
+def test_an_unreadable_image(build, folder):
+    (folder / "train/été/broken.jpg").write_text("no image")
+    os.symlink(folder / "nowhere", folder / "train/été/dangling.jpg")
+    with pytest.raises(UserError, match=r"2 of 21 images .*broken\.jpg.*dangling\.jpg"):
+        build()
+    assert not (folder / ".metasemi_cache").exists()

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+
+from metasemi_plugin.data.split import hold_out, split_labels
+from metasemi_plugin.errors import UserError
+
+TARGETS = np.random.default_rng(0).permutation(np.repeat(np.arange(4), [50, 30, 20, 100]))
+
+
+def counts(targets):
+    return np.bincount(targets, minlength=4).tolist()
+
+
+def test_labels_are_balanced_and_taken_from_the_images_given():
+    labelled, unlabelled = split_labels(TARGETS, 40, 4, seed=3)
+    assert counts(TARGETS[labelled]) == [10, 10, 10, 10]
+    assert len(set(labelled.tolist())) == 40
+    assert unlabelled.tolist() == list(range(200))
+
+
+def test_unlabelled_images_without_the_labelled_ones():
+    labelled, unlabelled = split_labels(TARGETS, 40, 4, seed=3, include_lb_to_ulb=False)
+    assert sorted([*labelled, *unlabelled]) == list(range(200))
+
+
+def test_the_seed_alone_chooses_the_labels():
+    first, again, other = (split_labels(TARGETS, 40, 4, seed)[0].tolist() for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_fewer_labels_are_part_of_more():
+    few, more = (split_labels(TARGETS, n, 4, seed=0)[0].tolist() for n in (8, 40))
+    assert set(few) < set(more)
+
+
+def test_images_of_unknown_class_are_unlabelled():
+    targets = np.concatenate([TARGETS, np.full(7, -1)])
+    labelled, unlabelled = split_labels(targets, 40, 4, seed=0, include_lb_to_ulb=False)
+    assert targets[labelled].min() == 0
+    assert (targets[unlabelled] == -1).sum() == 7
+
+
+@pytest.mark.parametrize(
+    ("num_labels", "message"),
+    [
+        (0, "num_labels must be positive, not 0: try 4"),
+        (-4, "num_labels must be positive, not -4"),
+        (42, "num_labels 42 .* 4 classes: use 40 or 44"),
+        (3, "num_labels 3 .* 4 classes: use 4$"),
+        (120, "class 2 has 20 training images, but num_labels 120 asks for 30"),
+    ],
+)
+def test_impossible_numbers_of_labels(num_labels, message):
+    with pytest.raises(UserError, match=message):
+        split_labels(TARGETS, num_labels, 4, seed=0)
+
+
+def test_a_class_too_small_is_called_by_its_name():
+    with pytest.raises(UserError, match="class 'cat' has 20"):
+        split_labels(TARGETS, 120, 4, seed=0, class_names=["ant", "bee", "cat", "dog"])
+
+
+def test_all_images_of_a_class_can_be_labelled():
+    labelled, _ = split_labels(TARGETS, 80, 4, seed=0)
+    assert counts(TARGETS[labelled]) == [20, 20, 20, 20]
+
+
+@pytest.mark.parametrize(
+    ("num_val", "per_class"),
+    [(0, [0, 0, 0, 0]), (20, [5, 3, 2, 10]), (6, [1, 1, 1, 3]), (199, [50, 30, 20, 99])],
+)
+def test_held_out_images_are_stratified_and_exactly_as_many(num_val, per_class):
+    train, validation = hold_out(TARGETS, num_val, 4, seed=0)
+    assert sorted([*train, *validation]) == list(range(200))
+    assert len(validation) == num_val
+    assert counts(TARGETS[validation]) == per_class  # shares of 50, 30, 20 and 100
+
+
+def test_the_seed_alone_chooses_what_is_held_out():
+    first, again, other = (hold_out(TARGETS, 20, 4, seed)[1].tolist() for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_images_of_unknown_class_are_never_held_out():
+    targets = np.concatenate([TARGETS, np.full(100, -1)])
+    train, validation = hold_out(targets, 150, 4, seed=0)
+    assert targets[validation].min() == 0
+    assert len(train) == 150
+
+
+@pytest.mark.parametrize("num_val", [-1, 200, 1000])
+def test_impossible_numbers_of_validation_images(num_val):
+    with pytest.raises(UserError, match=f"num_val .* 200 training images, not {num_val}"):
+        hold_out(TARGETS, num_val, 4, seed=0)

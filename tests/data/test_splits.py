@@ -1,0 +1,134 @@
+import numpy as np
+import pytest
+
+from metasemi_plugin.data.splits import Images, channel_statistics, make_splits
+from metasemi_plugin.errors import UserError
+
+
+def images(start, count):
+    """Three classes in turn; the grey value is the image's number."""
+    number = np.arange(start, start + count)
+    pixels = np.broadcast_to(number[:, None, None, None], (count, 4, 4, 3)).astype(np.uint8)
+    return Images(pixels, number % 3)
+
+
+@pytest.fixture
+def build(make_args):
+    def build(views=None, val=None, test=None, unlabelled=None, **changes):
+        return make_splits(
+            make_args(num_classes=3, **{"num_labels": 6, **changes}),
+            {"x_ulb_w": "weak"} if views is None else views,
+            train=images(0, 60),
+            class_names=["a", "b", "c"],
+            val=val,
+            test=test,
+            unlabelled=unlabelled,
+            flip=False,
+        )
+
+    return build
+
+
+def numbers(dataset):
+    return dataset.images[:, 0, 0, 0].tolist()
+
+
+def test_the_test_set_is_evaluated_when_there_is_no_validation_set(build):
+    splits = build(test=images(100, 9))
+    assert numbers(splits.eval) == list(range(100, 109))
+    assert splits.test is None
+    assert numbers(splits.train_ulb) == list(range(60))
+    assert len(splits.train_lb) == 6
+    assert splits.class_names == ["a", "b", "c"]
+
+
+def test_validation_images_are_evaluated_and_the_test_set_kept_for_the_end(build):
+    splits = build(val=images(200, 6), test=images(100, 9))
+    assert numbers(splits.eval) == list(range(200, 206))
+    assert numbers(splits.test) == list(range(100, 109))
+
+
+def test_validation_images_alone_are_enough(build):
+    splits = build(val=images(200, 6))
+    assert numbers(splits.eval) == list(range(200, 206))
+    assert splits.test is None
+
+
+def test_held_out_images_are_in_no_training_set(build):
+    splits = build(num_val=12, test=images(100, 9))
+    held = numbers(splits.eval)
+    assert len(held) == 12
+    assert sorted(held + numbers(splits.train_ulb)) == list(range(60))
+    assert set(numbers(splits.train_lb)) <= set(numbers(splits.train_ulb))
+    assert numbers(splits.test) == list(range(100, 109))
+
+
+def test_labels_stay_with_their_images(build):
+    splits = build(num_val=12, test=images(100, 9))
+    for part in (splits.train_lb, splits.train_ulb, splits.eval, splits.test):
+        assert part.targets.tolist() == [number % 3 for number in numbers(part)]
+
+
+def test_labelled_images_can_be_kept_out_of_the_unlabelled(build):
+    splits = build(test=images(100, 9), include_lb_to_ulb=False)
+    assert sorted(numbers(splits.train_lb) + numbers(splits.train_ulb)) == list(range(60))
+
+
+def test_extra_unlabelled_images_come_after_those_of_the_training_set(build):
+    extra = Images(images(150, 5).pixels, np.full(5, -1))
+    splits = build(test=images(100, 9), unlabelled=extra)
+    assert numbers(splits.train_ulb) == [*range(60), *range(150, 155)]
+    assert splits.train_ulb.targets.tolist() == [i % 3 for i in range(60)] + [-1] * 5
+
+
+def test_all_images_are_labelled_when_fully_supervised(build):
+    splits = build(views={}, test=images(100, 9), algorithm="fullysupervised", num_val=12)
+    assert len(splits.train_lb) == 48
+    assert not set(numbers(splits.train_lb)) & set(numbers(splits.eval))
+
+
+def test_views_and_roles(build):
+    splits = build(num_val=12, test=images(100, 9))
+    assert (splits.train_lb.role, splits.train_lb.views) == ("lb", {"x_lb": "weak"})
+    assert (splits.train_ulb.role, splits.train_ulb.views) == ("ulb", {"x_ulb_w": "weak"})
+    for part in (splits.eval, splits.test):
+        assert (part.role, part.views) == ("lb", {"x_lb": "plain"})
+
+
+def test_everything_is_normalised_by_the_training_images_that_stay(build):
+    splits = build(num_val=12, test=images(100, 9))
+    stay = splits.train_ulb.images / 255
+    for part in splits[:4]:
+        np.testing.assert_allclose(part.mean, stay.mean(axis=(0, 1, 2)))
+        np.testing.assert_allclose(part.std, stay.std(axis=(0, 1, 2)))
+
+
+def test_channel_statistics_of_more_than_one_chunk():
+    pixels = np.random.default_rng(0).integers(0, 256, (2500, 2, 2, 3), dtype=np.uint8)
+    pixels[..., 2] = 7
+    mean, std = channel_statistics(pixels)
+    np.testing.assert_allclose(mean, (pixels / 255).mean(axis=(0, 1, 2)))
+    np.testing.assert_allclose(std[:2], (pixels / 255).std(axis=(0, 1, 2))[:2])
+    assert std[2] == 1 / 255  # a constant channel must not become infinite
+
+
+def test_nothing_to_evaluate_on(build):
+    with pytest.raises(UserError, match="nothing to evaluate on: set num_val"):
+        build()
+
+
+def test_validation_images_from_two_sources(build):
+    with pytest.raises(UserError, match=r"num_val is 12.*set num_val to 0"):
+        build(num_val=12, val=images(200, 6))
+
+
+def test_no_unlabelled_image_left(build):
+    everything = {"num_labels": 60, "include_lb_to_ulb": False, "test": images(100, 9)}
+    with pytest.raises(UserError, match=r"all 60 training images are labelled.*include_lb_to_ulb"):
+        build(**everything)
+    assert len(build(views={}, **everything).train_ulb) == 0
+
+
+def test_a_class_too_small_is_called_by_its_name(build):
+    with pytest.raises(UserError, match="class 'a' has 20"):
+        build(num_labels=90, test=images(100, 9))
