@@ -1,0 +1,76 @@
+"""Meta-Semi (Wang et al.) as a plug-in for Microsoft's USB benchmark (semilearn).
+
+Importing this package does nothing; :func:`register` adds what it holds to the host.
+"""
+
+from collections.abc import Callable
+
+__version__ = "0.1.0"
+__all__ = ["register", "register_algorithm", "register_backbone", "train"]
+
+
+def register() -> None:
+    """Add this package's algorithms and backbones to semilearn. Calling it again changes nothing.
+
+    Raises:
+        ValueError: a name is taken by something else.
+        ImportError: semilearn or a part of it cannot be imported.
+    """
+    from metasemi_plugin.host import import_semilearn
+
+    import_semilearn()
+    from metasemi_plugin.algorithms import ALGORITHMS
+    from metasemi_plugin.nets import BACKBONES
+
+    for name, algorithm in ALGORITHMS.items():
+        register_algorithm(name, algorithm)
+    for name, builder in BACKBONES.items():
+        register_backbone(name, builder)
+
+
+def register_algorithm(name: str, algorithm: type) -> None:
+    """Make ``get_algorithm`` and the option ``algorithm`` find a subclass of ``AlgorithmBase``.
+
+    It declares the views of an unlabelled image it wants, as ``ulb_views = {"x_ulb_w": "weak"}``.
+
+    Raises:
+        ValueError: the name is taken by another class.
+    """
+    from semilearn.core.utils import ALGORITHMS as HOST_ALGORITHMS
+
+    if name not in HOST_ALGORITHMS:
+        HOST_ALGORITHMS[name] = algorithm
+    elif HOST_ALGORITHMS[name] is not algorithm:
+        raise ValueError(f"algorithm {name!r} is already registered as {HOST_ALGORITHMS[name]}")
+
+
+def register_backbone(name: str, builder: Callable) -> None:
+    """Make ``get_net_builder`` and the option ``net`` find a builder of backbones.
+
+    It is called as ``builder(num_classes=..., pretrained=..., pretrained_path=...)``.
+
+    Raises:
+        ValueError: the name is taken by another builder.
+    """
+    import semilearn.nets as host_nets
+
+    if getattr(host_nets, name, builder) is not builder:
+        raise ValueError(f"backbone {name!r} is already registered as {getattr(host_nets, name)}")
+    setattr(host_nets, name, builder)
+
+
+def train(config: str | None = None, **options) -> dict:
+    """Train one run, as ``train.py --c config --option value`` does, and return its summary.
+
+    Args:
+        config: path of a YAML file.
+        **options: any option of a run; they win over the file.
+
+    Raises:
+        UserError: bad input; one line that names the thing and the remedy.
+    """
+    register()
+    from metasemi_plugin.host.config import resolve
+    from metasemi_plugin.host.runner import run
+
+    return run(resolve(config, options))

@@ -1,0 +1,59 @@
+import multiprocessing
+import subprocess
+import sys
+
+import pytest
+from semilearn.core.utils import ALGORITHMS, get_net_builder
+
+import metasemi_plugin
+from metasemi_plugin.algorithms.metasemi import MetaSemi
+from metasemi_plugin.nets import cnn13
+
+
+def test_importing_the_package_does_nothing():
+    code = (
+        "import sys, metasemi_plugin; "
+        "sys.exit(any(m.partition('.')[0] in ('semilearn', 'torch', 'timm') for m in sys.modules))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_host_finds_what_is_registered():
+    assert ALGORITHMS["metasemi"] is MetaSemi
+    assert get_net_builder("cnn13", from_name=False) is cnn13
+    assert get_net_builder("cnn13_slim", from_name=False)(num_classes=3).num_features == 32
+
+
+def test_registering_again_changes_nothing(capsys):
+    before = dict(ALGORITHMS._dict)
+    metasemi_plugin.register()
+    assert before == ALGORITHMS._dict
+    assert capsys.readouterr().out == ""  # the host prints when a key is overwritten
+
+
+def test_a_taken_name_is_an_error():
+    with pytest.raises(ValueError, match="'metasemi' is already registered"):
+        metasemi_plugin.register_algorithm("metasemi", type("Other", (), {}))
+    with pytest.raises(ValueError, match="'wrn_28_2' is already registered"):
+        metasemi_plugin.register_backbone("wrn_28_2", lambda **_: None)
+    assert ALGORITHMS["metasemi"] is MetaSemi
+
+
+def _names_in_a_worker(_):
+    metasemi_plugin.register()
+    return "metasemi" in ALGORITHMS
+
+
+def test_works_in_a_spawned_worker():
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.map(_names_in_a_worker, [0]) == [True]
+
+
+def test_an_import_error_comes_through():
+    code = (
+        "import sys; sys.modules['semilearn'] = None; "
+        "import metasemi_plugin; metasemi_plugin.register()"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode != 0
+    assert "ModuleNotFoundError" in result.stderr
