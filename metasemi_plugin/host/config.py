@@ -1,0 +1,247 @@
+"""Configuration: command line > YAML (and its bases) > defaults, checked, as a Namespace."""
+
+import argparse
+import contextlib
+import difflib
+import functools
+import os
+import random
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from metasemi_plugin.errors import UserError
+from metasemi_plugin.options import Option
+
+# Types of the host's options whose default is None.
+_HOST_TYPES = {"load_path": str, "ulb_num_labels": int, "imb_algorithm": str, "gpu": int}
+# What belongs to a call, not to a run: never part of the resolved configuration.
+CALL_OPTIONS = ("c", "base", "resume", "overwrite")
+_BOOLS = {
+    **dict.fromkeys(("yes", "true", "t", "y", "1"), True),
+    **dict.fromkeys(("no", "false", "f", "n", "0"), False),
+}
+
+
+class Setting(NamedTuple):
+    """A value and where it came from: a file's path or "command line"."""
+
+    value: object
+    source: str
+
+
+def resolve(path: str | None, overrides: Mapping[str, object]) -> argparse.Namespace:
+    """The complete configuration of a run.
+
+    Args:
+        path: a YAML file, or None.
+        overrides: key -> value from the command line (strings) or from Python.
+
+    Returns:
+        A Namespace with every option of the host, of the algorithm and of this package, plus
+        ``resume`` and ``overwrite`` of this call.
+
+    Raises:
+        UserError: an unreadable file, unknown keys, wrong types or values; all problems together.
+    """
+    settings = read_yaml(Path(path)) if path else {}
+    settings |= {key: Setting(value, "command line") for key, value in overrides.items()}
+    algorithm = settings.get("algorithm", Setting("metasemi", "default"))
+    known = options(_known_name("algorithm", algorithm))
+    problems: list[str] = []
+    values = {option.name: option.default for option in known.values()}
+    for key, setting in settings.items():
+        if key not in known:
+            problems.append(f"{setting.source}: unknown key {key!r}{did_you_mean(key, known)}")
+            continue
+        try:
+            values[key] = coerce(setting.value, known[key])
+        except ValueError as error:
+            problems.append(f"{setting.source}: {key}: {error}")
+    if not problems:
+        problems = [
+            f"{settings[key].source if key in settings else 'default'}: {key}: {what}"
+            for key, what in _impossible(values)
+        ]
+    if problems:
+        raise UserError("\n".join(problems))
+    values["algorithm"] = algorithm.value
+    if values["save_name"] is None:
+        keys = ("algorithm", "dataset", "num_labels", "seed")
+        values["save_name"] = "_".join(str(values[key]) for key in keys)
+    return argparse.Namespace(**values)
+
+
+def options(algorithm: str) -> dict[str, Option]:
+    """Every option of a run of ``algorithm``: the host's, the algorithm's, this package's."""
+    from semilearn.core.utils import ALGORITHMS
+
+    from metasemi_plugin.data import image_folder, split
+    from metasemi_plugin.host import device, nets, on_device, optim
+
+    known = {
+        name: Option(name, *_typed(name, default), "")
+        for name, default in _host_defaults(algorithm)
+    }
+    for argument in ALGORITHMS[algorithm].get_argument():
+        name = argument.name.lstrip("-")
+        kind = argument.type if isinstance(argument.type, type) else bool
+        known[name] = Option(name, kind, argument.default, argument.help)
+    rooms = (device, nets, on_device, optim, image_folder, split)
+    ours = [*_OPTIONS, *(option for room in rooms for option in room.OPTIONS)]
+    return known | {option.name: option for option in ours}
+
+
+_OPTIONS = [
+    Option("algorithm", str, "metasemi", "name of the algorithm"),
+    Option("save_name", str, None, "run folder in save_dir; null: ALGORITHM_DATASET_LABELS_SEED"),
+    Option("overwrite", bool, False, "replace the run folder if it exists"),
+    Option("resume", bool, False, "continue the run in the run folder"),
+    Option("use_tensorboard", bool, True, "write TensorBoard curves into the run folder"),
+    Option("num_workers", int, 0, "loader processes; 0 loads in the training process"),
+]
+
+
+@functools.cache
+def _host_defaults(algorithm: str) -> list[tuple[str, object]]:
+    from semilearn import get_config
+
+    state = random.getstate()
+    with _quiet_netstat():
+        args = get_config({"algorithm": algorithm})
+    random.setstate(state)
+    args.dist_url = "tcp://127.0.0.1:11111"
+    args.distributed = False
+    return [(k, v) for k, v in vars(args).items() if k not in ("c", "base")]
+
+
+def _typed(name: str, default: object) -> tuple[type, object]:
+    return (_HOST_TYPES.get(name, str) if default is None else type(default)), default
+
+
+@contextlib.contextmanager
+def _quiet_netstat() -> Iterator[None]:
+    # The host asks a shell for netstat, which complains where there is none.
+    saved = os.dup(2)
+    with open(os.devnull, "w") as devnull:
+        os.dup2(devnull.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def read_yaml(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Setting]:
+    """Settings of a YAML file on top of those of its ``base:``, a path relative to the file."""
+    path = path.resolve()
+    if path in chain:
+        raise UserError(f"{path}: its base leads back to itself")
+    try:
+        content = YAML(typ="safe", pure=True).load(path)
+    except OSError as error:
+        raise UserError(f"--c: cannot read {path}: {error.strerror}") from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    content = {} if content is None else content
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise UserError(f"{path}: must be a mapping of option: value")
+    base = content.pop("base", None)
+    if base is not None and not isinstance(base, str):
+        raise UserError(f"{path}: base must be the path of one YAML file, relative to this one")
+    settings = read_yaml(path.parent / base, (*chain, path)) if base else {}
+    return settings | {key: Setting(value, str(path)) for key, value in content.items()}
+
+
+def write_yaml(args: argparse.Namespace, path: Path) -> None:
+    """Save a resolved configuration so that ``--c`` reads it again."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    part = path.with_name(path.name + ".part")
+    yaml.dump({k: v for k, v in sorted(vars(args).items()) if k not in CALL_OPTIONS}, part)
+    part.replace(path)
+
+
+def coerce(value: object, option: Option) -> object:
+    """``value`` as the option's type; text (from a command line) is read as that type.
+
+    Raises:
+        ValueError: it can't be.
+    """
+    kind = option.type
+    if value in (None, "null", "None"):  # "None" is how USB's own YAML files write it
+        if option.default in (None, ""):
+            return option.default
+        raise ValueError(f"expected {_article(kind)}, got nothing")
+    if kind is dict and isinstance(value, str):
+        value = YAML(typ="safe", pure=True).load(value)
+    if kind is bool and not isinstance(value, bool):
+        value = _BOOLS.get(str(value).lower(), value)
+    if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value)
+    if kind in (int, float) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError, TypeError):
+            number = float(value)  # type: ignore[arg-type]
+            value = kind(number) if kind(number) == number else value
+    if not isinstance(value, kind):
+        raise ValueError(f"expected {_article(kind)}, got {value!r}")
+    return value
+
+
+def _article(kind: type) -> str:
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    return names.get(kind, "a mapping")
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """'; did you mean ...?' with the nearest of ``words``, or nothing."""
+    near = difflib.get_close_matches(word, list(words), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _known_name(key: str, setting: Setting) -> str:
+    from metasemi_plugin.host.views import supported_algorithms
+
+    names = supported_algorithms()
+    if setting.value not in names:
+        hint = did_you_mean(str(setting.value), names) or "; one of " + ", ".join(names)
+        raise UserError(f"{setting.source}: {key}: unknown {setting.value!r}{hint}")
+    return str(setting.value)
+
+
+def _impossible(v: dict) -> Iterator[tuple[str, str]]:
+    """(key, what is wrong with it) for values that no run can have."""
+    from metasemi_plugin.host.datasets import dataset_names
+    from metasemi_plugin.host.optim import OPTIMIZERS, SCHEDULERS
+    from metasemi_plugin.meta_gradient import METHODS
+
+    for key in ("num_train_iter", "num_eval_iter", "num_log_iter", "epoch", "batch_size", "uratio",
+                "eval_batch_size", "num_labels", "num_classes", "img_size"):  # fmt: skip
+        if v[key] < 1:
+            yield key, f"must be at least 1, not {v[key]}"
+    for key in ("lr", "mixup_beta"):
+        if key in v and v[key] <= 0:
+            yield key, f"must be above 0, not {v[key]}"
+    if not 0 <= v["ema_m"] < 1:
+        yield "ema_m", f"must be in [0, 1), not {v['ema_m']}"
+    if v["epoch"] > v["num_train_iter"] >= 1:
+        yield "epoch", f"{v['epoch']} epochs do not fit into num_train_iter {v['num_train_iter']}"
+    choices = {
+        "dataset": dataset_names(),
+        "optim": OPTIMIZERS,
+        "scheduler": SCHEDULERS,
+        "meta_gradient": METHODS,
+    }
+    for key, allowed in choices.items():
+        if key in v and v[key] not in allowed:
+            near = did_you_mean(v[key], allowed)
+            yield key, f"unknown {v[key]!r}{near or '; one of ' + ', '.join(allowed)}"
+    if v["multiprocessing_distributed"] or v["world_size"] > 1:
+        yield "multiprocessing_distributed", "several processes are not supported yet"
+    if v["imb_algorithm"] is not None:
+        yield "imb_algorithm", "imbalanced algorithms are not supported here"
+    if v["save_name"] is not None and Path(v["save_name"]).name != v["save_name"]:
+        yield "save_name", f"must be one folder name, not {v['save_name']!r}; see save_dir"

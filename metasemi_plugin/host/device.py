@@ -1,0 +1,56 @@
+"""Where tensors live: semilearn says ``.cuda()`` everywhere, this reads it as ``.to(device)``."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from metasemi_plugin.errors import UserError
+from metasemi_plugin.options import Option
+
+OPTIONS = [
+    Option("device", str, "auto", "auto (CUDA if there is one, else CPU), cpu, cuda, cuda:N, mps")
+]
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that the option ``device`` names.
+
+    Raises:
+        UserError: not a device, or not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"device: {name!r} is none of auto, cpu, cuda, cuda:N, mps") from None
+    here = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count(),
+        "mps": int(torch.backends.mps.is_available()),
+    }
+    if device.type not in here:
+        raise UserError(f"device: {name!r} is none of auto, cpu, cuda, cuda:N, mps")
+    if (device.index or 0) >= here[device.type]:
+        raise UserError(f"device: there is no {name!r} on this machine; use --device cpu or auto")
+    return device
+
+
+class _CudaMeans(TorchFunctionMode):
+    def __init__(self, device: torch.device):
+        super().__init__()
+        self.device = device
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is torch.Tensor.cuda:
+            return args[0].to(self.device)
+        return func(*args, **(kwargs or {}))
+
+
+def cuda_means(device: torch.device) -> AbstractContextManager:
+    """A block in which ``tensor.cuda(...)`` moves the tensor to ``device``.
+
+    On CUDA the host's own calls stand.
+    """
+    return nullcontext() if device.type == "cuda" else _CudaMeans(device)

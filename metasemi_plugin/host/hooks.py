@@ -1,0 +1,113 @@
+"""The hooks that take the place of semilearn's, or stand beside them."""
+
+import sys
+import time
+
+from semilearn.core.hooks import Hook
+from tqdm import tqdm
+
+from metasemi_plugin import random_numbers
+
+
+class PositionsHook(Hook):
+    """Points the loaders at the iterations of the coming epoch, from wherever the run stands."""
+
+    def before_train_epoch(self, algorithm):
+        stop = min((algorithm.epoch + 1) * algorithm.num_iter_per_epoch, algorithm.num_train_iter)
+        for positions in algorithm.positions:
+            positions.start, positions.stop = algorithm.it, stop
+
+
+class RestoreRandomHook(Hook):
+    """Gives a resumed run the random numbers it was saved with, after all else is set up."""
+
+    def before_run(self, algorithm):
+        if algorithm.saved_random is not None:
+            random_numbers.set_state(algorithm.saved_random)
+
+
+class WallClockHook(Hook):
+    """In place of the host's TimerHook, which needs CUDA events. Seconds."""
+
+    def before_run(self, algorithm):
+        self.waiting_since = time.perf_counter()
+
+    def before_train_step(self, algorithm):
+        self.prefetch_time = time.perf_counter() - self.waiting_since
+
+    def after_train_step(self, algorithm):
+        algorithm.log_dict["lr"] = algorithm.optimizer.param_groups[-1]["lr"]
+        algorithm.log_dict["train/prefetch_time"] = self.prefetch_time
+        self.waiting_since = time.perf_counter()
+
+
+class EvaluateHook(Hook):
+    """In place of the host's EvaluationHook: validation and test are scored together.
+
+    The host scores ``test`` once, after the run, with the best checkpoint's buffers but the last
+    EMA parameters (semilearn 0.3.2). Here each evaluation scores both sets with the model as
+    it stands and keeps the errors, so that a choice made on ``eval`` can be read off ``test``.
+    """
+
+    def after_train_step(self, algorithm):
+        if not (
+            self.every_n_iters(algorithm, algorithm.num_eval_iter) or self.is_last_iter(algorithm)
+        ):
+            return
+        scores = {"it": algorithm.it + 1}
+        for part in ("eval", "test"):
+            if part in algorithm.loader_dict:
+                result = algorithm.evaluate(part)
+                algorithm.log_dict.update(result)
+                scores[part] = 100 * (1 - result[f"{part}/top-1-acc"])
+        algorithm.history.append(scores)
+        if algorithm.log_dict["eval/top-1-acc"] > algorithm.best_eval_acc:
+            algorithm.best_eval_acc = algorithm.log_dict["eval/top-1-acc"]
+            algorithm.best_it = algorithm.it
+
+
+class ProgressHook(Hook):
+    """In place of the host's LoggingHook: TensorBoard, log file, and a progress bar.
+
+    Where standard error is not a terminal, plain lines take the place of the bar.
+    """
+
+    def before_run(self, algorithm):
+        self.bar = tqdm(
+            total=algorithm.num_train_iter,
+            initial=algorithm.it,
+            desc=algorithm.algorithm,
+            disable=not sys.stderr.isatty(),
+            dynamic_ncols=True,
+        )
+        self.started, self.first_it = time.perf_counter(), algorithm.it
+
+    def after_train_step(self, algorithm):
+        evaluated = algorithm.history and algorithm.history[-1]["it"] == algorithm.it + 1
+        logs_now = self.every_n_iters(algorithm, algorithm.num_log_iter) or evaluated
+        if logs_now and algorithm.tb_log is not None:
+            algorithm.tb_log.update(algorithm.log_dict, algorithm.it + 1)
+        self.bar.update()
+        if logs_now:
+            line = self.describe(algorithm)
+            self.bar.set_postfix_str(line)
+            done = algorithm.it + 1
+            seconds = (time.perf_counter() - self.started) / (done - self.first_it)
+            left = tqdm.format_interval(seconds * (algorithm.num_train_iter - done))
+            line = f"{done}/{algorithm.num_train_iter}  {line}  {1 / seconds:.2f} it/s  {left} left"
+            algorithm.print_fn(line)
+            if self.bar.disable:
+                print(line, flush=True)
+
+    def after_run(self, algorithm):
+        self.bar.close()
+
+    @staticmethod
+    def describe(algorithm) -> str:
+        parts = [f"loss {algorithm.out_dict['loss'].item():.4f}"]
+        if "train/kept" in algorithm.log_dict:
+            parts.append(f"kept {algorithm.log_dict['train/kept']:.2f}")
+        if algorithm.history:
+            last = algorithm.history[-1]["eval"]
+            parts.append(f"error best {100 * (1 - algorithm.best_eval_acc):.2f} last {last:.2f} %")
+        return "  ".join(parts)

@@ -1,0 +1,67 @@
+"""From the option ``net`` to the host's kind of builder."""
+
+import difflib
+import importlib
+from collections.abc import Callable
+
+from semilearn import nets as host_nets
+from semilearn.core.utils import get_net_builder
+
+from metasemi_plugin.errors import UserError
+from metasemi_plugin.nets.timm_net import timm_builder
+from metasemi_plugin.options import Option
+
+OPTIONS = [
+    Option("net_args", dict, {}, "keyword arguments for the backbone's builder, e.g. {width: 64}"),
+]
+
+
+def net_builder(args) -> Callable:
+    """builder(num_classes, pretrained, pretrained_path) for ``args.net``.
+
+    ``net`` is a name that the host's ``get_net_builder`` knows (cnn13 and cnn13_slim are among them
+    after ``register()``), ``timm/NAME``, or ``package.module:function`` of your own.
+
+    Raises:
+        UserError: no such backbone.
+    """
+    builder = _named(args)
+    if not args.net_args:
+        return builder
+
+    def build(**kwargs):
+        try:
+            return builder(**kwargs, **args.net_args)
+        except TypeError as error:
+            raise UserError(
+                f"net_args: {args.net!r} does not take {args.net_args}: {error}"
+            ) from error
+
+    return build
+
+
+def _named(args) -> Callable:
+    if args.net.startswith("timm/"):
+        return timm_builder(args.net.removeprefix("timm/"), args.img_size)
+    if ":" in args.net:
+        module, function = args.net.split(":", 1)
+        try:
+            return getattr(importlib.import_module(module), function)
+        except (ImportError, AttributeError) as error:
+            raise UserError(f"net: cannot import {args.net!r}: {error}") from error
+    names = backbone_names()
+    if args.net not in names:
+        near = difflib.get_close_matches(args.net, names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "one of " + ", ".join(names)
+        raise UserError(f"net: unknown {args.net!r}; {hint} (or timm/NAME, or module:function)")
+    return get_net_builder(args.net, from_name=False)
+
+
+def backbone_names() -> list[str]:
+    """Image backbones that ``net`` names, sorted: the host's and those registered with it."""
+    text_and_speech = ("bert", "wave2vec", "hubert")
+    return sorted(
+        name
+        for name, value in vars(host_nets).items()
+        if callable(value) and not name.startswith(("_", *text_and_speech))
+    )

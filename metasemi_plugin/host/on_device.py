@@ -1,0 +1,195 @@
+"""semilearn's algorithms, unmodified, on any device: a mixin put before the algorithm's class."""
+
+import argparse
+import functools
+import os
+import warnings
+
+import torch
+from semilearn.core.utils import ALGORITHMS, get_data_loader
+from sklearn.exceptions import UndefinedMetricWarning
+from torch import nn
+
+from metasemi_plugin import random_numbers
+from metasemi_plugin.errors import UserError
+from metasemi_plugin.host import hooks
+from metasemi_plugin.host.datasets import build_splits
+from metasemi_plugin.host.device import cuda_means, resolve_device
+from metasemi_plugin.host.optim import build_optimizer, build_scheduler
+from metasemi_plugin.host.streams import Positions, Stream
+from metasemi_plugin.options import Option
+
+OPTIONS = [
+    Option(
+        "bn_momentum",
+        float,
+        None,
+        "momentum of BatchNorm's running statistics; null keeps the backbone's own (the host's WRN "
+        "has 0.001, too slow for runs of a few thousand iterations: use 0.1 there)",
+    ),
+]
+
+
+class OnDevice:
+    """Overrides the documented methods of semilearn's AlgorithmBase, and those only.
+
+    What differs from the host: the device; data streams that follow the seed; a learning-rate
+    schedule to choose; the last iteration is evaluated whatever the intervals; checkpoints that are
+    written whole and resume exactly; the EMA parameters are loaded with the model.
+    """
+
+    args: argparse.Namespace
+
+    def __init__(self, args, net_builder, tb_log=None, logger=None):
+        self.device = resolve_device(args.device)
+        if self.device.type == "cuda":
+            args.gpu = self.device.index or 0
+            torch.cuda.set_device(args.gpu)
+        self.saved_random: dict | None = None
+        self.history: list[dict] = []
+        self.positions: list[Positions] = []
+        with cuda_means(self.device):
+            super().__init__(args, net_builder, tb_log, logger)
+        if self.device.type != "cuda":
+            self.loss_scaler = torch.amp.GradScaler(self.device.type, enabled=False)
+        self.num_iter_per_epoch = -(-self.num_train_iter // self.epochs)
+
+    def set_dataset(self):
+        splits = build_splits(self.args)
+        self.args.lb_dest_len, self.args.ulb_dest_len = (
+            len(splits["train_lb"]),
+            len(splits["train_ulb"]),
+        )
+        sizes = {name: len(part) for name, part in splits.items() if part is not None}
+        self.print_fn(f"images: {sizes}")
+        return splits
+
+    def set_data_loader(self):
+        sizes = {
+            "train_lb": self.args.batch_size,
+            "train_ulb": self.args.batch_size * self.args.uratio,
+        }
+        loaders = {}
+        for number, (name, batch_size) in enumerate(sizes.items()):
+            positions = Positions(batch_size)
+            self.positions.append(positions)
+            loaders[name] = get_data_loader(
+                self.args,
+                Stream(self.dataset_dict[name], self.args.seed, number),
+                batch_size,
+                data_sampler=positions,
+                num_workers=self.args.num_workers,
+                # Keeps the iterators' seeds out of the global generator.
+                generator=torch.Generator().manual_seed(self.args.seed),
+            )
+        for name in ("eval", "test"):
+            if self.dataset_dict[name] is not None:
+                loaders[name] = get_data_loader(
+                    self.args,
+                    self.dataset_dict[name],
+                    self.args.eval_batch_size,
+                    data_sampler=None,
+                    num_workers=self.args.num_workers,
+                    drop_last=False,
+                )
+        return loaders
+
+    def set_model(self):
+        model = super().set_model()
+        _check_net(model, self.args)
+        return self._prepare(model)
+
+    def set_ema_model(self):
+        return self._prepare(super().set_ema_model())
+
+    def _prepare(self, model: nn.Module) -> nn.Module:
+        if self.args.bn_momentum is not None:
+            for module in model.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.momentum = self.args.bn_momentum
+        return model.to(self.device)
+
+    def set_optimizer(self):
+        optimizer = build_optimizer(self.model, self.args)
+        return optimizer, build_scheduler(optimizer, self.args)
+
+    def set_hooks(self):
+        super().set_hooks()
+        # The same name keeps the slot of the host's hook.
+        self.register_hook(hooks.EvaluateHook(), "EvaluationHook", "HIGH")
+        self.register_hook(hooks.WallClockHook(), "TimerHook", "LOW")
+        self.register_hook(hooks.ProgressHook(), "LoggingHook", "LOWEST")
+        self.register_hook(hooks.PositionsHook())
+        self.register_hook(hooks.RestoreRandomHook(), priority="LOWEST")
+
+    def process_batch(self, input_args=None, **kwargs):
+        with cuda_means(self.device):
+            return super().process_batch(input_args, **kwargs)
+
+    def evaluate(self, eval_dest="eval", out_key="logits", return_logits=False):
+        with random_numbers.untouched(), cuda_means(self.device), warnings.catch_warnings():
+            # A class that is never predicted: precision is 0 then, which is what one expects.
+            warnings.simplefilter("ignore", UndefinedMetricWarning)
+            return super().evaluate(eval_dest, out_key, return_logits)
+
+    def get_save_dict(self):
+        saved = super().get_save_dict()
+        saved["it"] = min(self.it + 1, self.num_train_iter)
+        saved["best_eval_acc"] = float(self.best_eval_acc)
+        saved["history"] = self.history
+        saved["random"] = random_numbers.state()
+        return saved
+
+    def save_model(self, save_name, save_path):
+        super().save_model(save_name + ".part", save_path)
+        path = os.path.join(save_path, save_name)
+        os.replace(path + ".part", path)
+
+    def load_model(self, load_path):
+        with cuda_means(self.device):
+            checkpoint = super().load_model(load_path)
+        self.start_epoch = self.it // self.num_iter_per_epoch
+        self.history = checkpoint["history"]
+        self.saved_random = checkpoint["random"]
+        if self.ema is not None:
+            self.ema.load(self.ema_model)
+        return checkpoint
+
+
+class VatOnDevice:
+    """VAT's loss calls ``.cuda()`` where no data-side hook reaches it."""
+
+    def vat_loss(self, *args, **kwargs):
+        with cuda_means(self.device):
+            return super().vat_loss(*args, **kwargs)
+
+
+@functools.cache
+def on_device(name: str) -> type:
+    """The registered algorithm ``name``, able to run on any device."""
+    extra = (VatOnDevice,) if name == "vat" else ()
+    algorithm = ALGORITHMS[name]
+    return type(f"{algorithm.__name__}OnDevice", (OnDevice, *extra, algorithm), {})
+
+
+@torch.no_grad()
+def _check_net(model: nn.Module, args) -> None:
+    """One image through the backbone before the training starts, in eval mode."""
+    was_training = model.training
+    try:
+        out = model.eval()(torch.zeros(1, 3, args.img_size, args.img_size))
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"net: {args.net!r} fails on a {args.img_size}x{args.img_size} image: {error}"
+        ) from error
+    finally:
+        model.train(was_training)
+    if not isinstance(out, dict) or not {"logits", "feat"} <= out.keys():
+        raise UserError(f"net: {args.net!r} must return a dict with 'logits' and 'feat'")
+    if out["logits"].shape != (1, args.num_classes):
+        raise UserError(
+            f"net: {args.net!r} gives logits of shape {tuple(out['logits'].shape[1:])}, "
+            f"expected ({args.num_classes},) for num_classes {args.num_classes}"
+        )

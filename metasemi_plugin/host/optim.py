@@ -1,0 +1,71 @@
+"""Optimizers and learning-rate schedules: the host's, and those of the paper's protocols.
+
+Parameter groups are the host's: no weight decay on biases and BatchNorm.
+"""
+
+import math
+from functools import partial
+
+import torch
+from semilearn.core.utils import get_cosine_schedule_with_warmup, get_optimizer
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from metasemi_plugin.options import Option
+
+OPTIONS = [
+    Option(
+        "scheduler", str, "cosine", "cosine (the host's, 7/16 of a period), half_cosine, constant"
+    ),
+    Option("nesterov", bool, True, "Nesterov momentum (SGD)"),
+]
+
+OPTIMIZERS = ("SGD", "Adam", "AdamW")
+
+
+def half_cosine(step: int, total: int) -> float:
+    """From 1 at step 0 to 0 at step ``total``: (1 + cos(pi t / T)) / 2."""
+    return 0.5 * (1 + math.cos(math.pi * min(step / total, 1.0)))
+
+
+def constant(step: int, total: int) -> float:
+    """1 throughout."""
+    return 1.0
+
+
+SCHEDULES = {"half_cosine": half_cosine, "constant": constant}
+SCHEDULERS = ("cosine", *SCHEDULES)
+
+
+def build_optimizer(model: nn.Module, args) -> torch.optim.Optimizer:
+    """SGD (with or without Nesterov), Adam (L2 in the gradient) or AdamW (decoupled decay)."""
+    if args.optim == "AdamW":
+        return get_optimizer(
+            model, "AdamW", args.lr, args.momentum, args.weight_decay, args.layer_decay
+        )
+    # The host's SGD stands in for its parameter groups, which it makes nowhere else in public.
+    groups = get_optimizer(
+        model, "SGD", args.lr, args.momentum, args.weight_decay, args.layer_decay, nesterov=False
+    ).param_groups
+    kept = ("params", "lr", "weight_decay")
+    groups = [{k: group[k] for k in kept} for group in groups]
+    if args.optim == "Adam":
+        return torch.optim.Adam(groups, lr=args.lr)
+    return torch.optim.SGD(
+        groups, lr=args.lr, momentum=args.momentum, nesterov=args.nesterov and args.momentum > 0
+    )
+
+
+def build_scheduler(optimizer: torch.optim.Optimizer, args) -> LRScheduler:
+    """One step an iteration, over ``num_train_iter`` iterations."""
+    if args.scheduler == "cosine":
+        return get_cosine_schedule_with_warmup(
+            optimizer, args.num_train_iter, num_warmup_steps=args.num_warmup_iter
+        )
+    warmup, schedule = args.num_warmup_iter, SCHEDULES[args.scheduler]
+    total = max(1, args.num_train_iter - warmup)
+    return LambdaLR(optimizer, partial(_warmed_up, schedule=schedule, warmup=warmup, total=total))
+
+
+def _warmed_up(step: int, schedule, warmup: int, total: int) -> float:
+    return step / warmup if step < warmup else schedule(step - warmup, total)

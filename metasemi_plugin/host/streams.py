@@ -1,0 +1,66 @@
+"""Endless, seeded readings of a training set, in which a position alone restores everything.
+
+A loader asks for positions 0, 1, 2, ... of a stream. Position p stands for an image (each pass over
+the set is a permutation drawn from (seed, stream, pass)), and a batch's augmentation is drawn from
+(seed, stream, first position). So the data of an iteration depend on the seed and the iteration
+only: not on the number of workers, of epochs or of evaluations, nor on a resume.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from metasemi_plugin import random_numbers
+
+
+class Stream(Dataset):
+    """Training set ``dataset`` read along the positions of stream number ``stream``.
+
+    Args:
+        dataset: has ``read(indices, generator)`` (whole batches), or is any map-style data set.
+        seed: the run's seed.
+        stream: tells the labelled and the unlabelled stream apart.
+    """
+
+    def __init__(self, dataset, seed: int, stream: int):
+        self.dataset = dataset
+        self.key = (seed, stream)
+        self._pass, self._order = -1, np.empty(0, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitems__(self, positions: list[int]) -> list[dict]:
+        """The samples at the positions of one batch, for the default collate function."""
+        indices = [self.index(p) for p in positions]
+        seed = np.random.SeedSequence((*self.key, 1, positions[0])).generate_state(1)[0]
+        if hasattr(self.dataset, "read"):
+            batch = self.dataset.read(indices, torch.Generator().manual_seed(int(seed)))
+            return [dict(zip(batch, row, strict=True)) for row in zip(*batch.values(), strict=True)]
+        with random_numbers.untouched():
+            random_numbers.seed_all(int(seed))
+            return [self.dataset[i] for i in indices]
+
+    def index(self, position: int) -> int:
+        """Index in ``dataset`` of the image at a position."""
+        number, offset = divmod(position, len(self))
+        if number != self._pass:
+            draw = np.random.default_rng(np.random.SeedSequence((*self.key, 0, number)))
+            self._pass, self._order = number, draw.permutation(len(self))
+        return int(self._order[offset])
+
+
+class Positions(Sampler):
+    """The positions of iterations ``start`` to ``stop`` - 1, ``batch_size`` each."""
+
+    def __init__(self, batch_size: int):
+        self.batch_size = batch_size
+        self.start = self.stop = 0
+
+    def __len__(self) -> int:
+        return (self.stop - self.start) * self.batch_size
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.start * self.batch_size, self.stop * self.batch_size))

@@ -1,0 +1,48 @@
+"""Which views of an unlabelled image an algorithm is given, as semilearn's BasicDataset has it."""
+
+from semilearn.core.utils import ALGORITHMS
+
+_WEAK = {"x_ulb_w": "weak"}
+_TWO_WEAK = {"x_ulb_w": "weak", "x_ulb_s": "weak"}
+_WEAK_STRONG = {"x_ulb_w": "weak", "x_ulb_s": "strong"}
+
+HOST_VIEWS: dict[str, dict[str, str]] = {
+    "supervised": {},
+    "fullysupervised": {},
+    "pseudolabel": _WEAK,
+    "vat": _WEAK,
+    "pimodel": _TWO_WEAK,
+    "meanteacher": _TWO_WEAK,
+    "mixmatch": _TWO_WEAK,
+    "fixmatch": _WEAK_STRONG,
+    "uda": _WEAK_STRONG,
+    "flexmatch": _WEAK_STRONG,
+    "freematch": _WEAK_STRONG,
+    "softmatch": _WEAK_STRONG,
+    "remixmatch": {
+        "x_ulb_w": "weak",
+        "x_ulb_s_0": "strong",
+        "x_ulb_s_1": "strong",
+        "x_ulb_s_0_rot": "rotated",
+    },
+}
+
+
+def ulb_views(algorithm: str) -> dict[str, str]:
+    """Batch key -> kind of view; an algorithm of ours declares them as ``ulb_views``."""
+    return HOST_VIEWS.get(algorithm) or getattr(ALGORITHMS[algorithm], "ulb_views", {})
+
+
+def host_name_with_views(algorithm: str) -> str:
+    """The name that makes BasicDataset return just the views that ``algorithm`` needs."""
+    if algorithm in HOST_VIEWS:
+        return algorithm
+    wanted = ulb_views(algorithm)
+    return next(name for name, views in HOST_VIEWS.items() if views == wanted)
+
+
+def supported_algorithms() -> list[str]:
+    """Names of the registered algorithms that train here, sorted."""
+    return sorted(
+        n for n in list(ALGORITHMS.keys()) if n in HOST_VIEWS or hasattr(ALGORITHMS[n], "ulb_views")
+    )

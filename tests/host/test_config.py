@@ -1,0 +1,159 @@
+import argparse
+from pathlib import Path
+
+import pytest
+
+from metasemi_plugin.errors import UserError
+from metasemi_plugin.host.config import coerce, options, resolve, write_yaml
+from metasemi_plugin.options import Option
+
+
+@pytest.fixture
+def yaml(tmp_path):
+    def write(text, name="run.yaml"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def test_command_line_over_yaml_over_defaults(yaml):
+    path = yaml("algorithm: metasemi\nlr: 0.5\nmixup_beta: 0.3\n")
+    args = resolve(path, {"lr": "0.25"})
+    assert (args.lr, args.mixup_beta, args.momentum) == (0.25, 0.3, 0.9)
+
+
+def test_base_is_relative_to_the_file_and_weaker_than_it(yaml, monkeypatch):
+    yaml("batch_size: 9\nlr: 1\n", "base.yaml")
+    yaml("base: ../base.yaml\nlr: 2\n", "sub/middle.yaml")
+    path = yaml("base: middle.yaml\nuratio: 5\n", "sub/run.yaml")
+    monkeypatch.chdir("/")
+    args = resolve(path, {})
+    assert (args.batch_size, args.lr, args.uratio) == (9, 2.0, 5)
+
+
+def test_a_base_that_leads_back_is_an_error(yaml):
+    yaml("base: b.yaml\n", "a.yaml")
+    with pytest.raises(UserError, match="leads back to itself"):
+        resolve(yaml("base: a.yaml\n", "b.yaml"), {})
+
+
+def test_unknown_keys_name_file_key_and_neighbour(yaml):
+    path = yaml("mixup_bta: 0.3\n")
+    with pytest.raises(UserError) as error:
+        resolve(path, {"sed": "3"})
+    first, second = str(error.value).split("\n")
+    assert first == f"{path}: unknown key 'mixup_bta'; did you mean 'mixup_beta'?"
+    assert second == "command line: unknown key 'sed'; did you mean 'seed'?"
+
+
+def test_an_algorithms_option_belongs_to_it_alone():
+    assert resolve(None, {"algorithm": "mixmatch", "mixup_alpha": "0.75"}).mixup_alpha == 0.75
+    with pytest.raises(UserError, match="unknown key 'mixup_alpha'"):
+        resolve(None, {"algorithm": "metasemi", "mixup_alpha": "0.75"})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("lr", "fast", "lr: expected a number, got 'fast'"),
+        ("seed", "1.5", "seed: expected a whole number, got '1.5'"),
+        ("amp", "perhaps", "amp: expected true or false, got 'perhaps'"),
+        ("net_args", "3", "net_args: expected a mapping, got 3"),
+        ("batch_size", "0", "batch_size: must be at least 1, not 0"),
+        ("mixup_beta", "-1", "mixup_beta: must be above 0"),
+        ("ema_m", "1", r"ema_m: must be in \[0, 1\)"),
+        ("dataset", "cifar", "dataset: unknown 'cifar'; did you mean 'cifar10'"),
+        ("optim", "adam", "optim: unknown 'adam'; did you mean 'Adam'"),
+        ("scheduler", "step", "scheduler: unknown 'step'; one of cosine, half_cosine, constant"),
+        ("algorithm", "mixmtch", "algorithm: unknown 'mixmtch'; did you mean 'mixmatch'"),
+        ("algorithm", "zzz", "one of fixmatch, flexmatch"),
+        ("save_name", "../x", "save_name: must be one folder name"),
+        ("epoch", "99", "99 epochs do not fit into num_train_iter 20"),
+        (
+            "meta_gradient",
+            "backward",
+            "meta_gradient: unknown 'backward'; one of forward, unrolled",
+        ),
+        ("multiprocessing_distributed", "true", "not supported yet"),
+    ],
+)
+def test_wrong_values_are_named(key, value, message):
+    with pytest.raises(UserError, match=message):
+        resolve(None, {key: value})
+
+
+def test_all_problems_are_reported_together():
+    with pytest.raises(UserError) as error:
+        resolve(None, {"lr": "-1", "batch_size": "0", "dataset": "x"})
+    assert str(error.value).count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1\n", "not valid YAML"),
+        ("- 1\n", "must be a mapping"),
+        ("a: 1\na: 2\n", "not valid YAML.*duplicate key"),
+        ("base: [x.yaml]\n", "base must be the path of one YAML file"),
+        ("x: !!python/object/apply:os.system ['true']\n", "not valid YAML"),
+    ],
+)
+def test_bad_yaml_is_one_line_that_names_the_file(yaml, text, message):
+    path = yaml(text)
+    with pytest.raises(UserError, match=message) as error:
+        resolve(path, {})
+    assert str(error.value).startswith(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"cannot read .*nothing.yaml: No such file"):
+        resolve(str(tmp_path / "nothing.yaml"), {})
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "default", "expected"),
+    [
+        ("1e-3", float, 0.0, 1e-3),
+        (1, float, 0.0, 1.0),
+        ("1e3", int, 0, 1000),
+        ("yes", bool, False, True),
+        (False, bool, True, False),
+        (7, str, "x", "7"),
+        ("None", int, None, None),
+        (None, str, "", ""),
+        ("none", str, "none", "none"),
+        ("{width: 64}", dict, {}, {"width": 64}),
+    ],
+)
+def test_coerce(value, kind, default, expected):
+    got = coerce(value, Option("key", kind, default, ""))
+    assert got == expected
+    assert type(got) is type(expected)
+
+
+def test_saved_configuration_resolves_to_itself(tmp_path):
+    args = resolve(None, {"algorithm": "vat", "seed": "5", "net_args": "{width: 8}"})
+    write_yaml(args, tmp_path / "config.yaml")
+    assert resolve(str(tmp_path / "config.yaml"), {}) == args
+    assert isinstance(args, argparse.Namespace)
+
+
+def test_save_name_follows_usb():
+    assert resolve(None, {"seed": "4", "dataset": "digits"}).save_name == "metasemi_digits_400_4"
+
+
+def test_every_option_of_ours_has_help():
+    ours = [o for o in options("metasemi").values() if o.help]
+    assert {"mixup_beta", "device", "scheduler", "num_val", "flip", "net_args"} <= {
+        o.name for o in ours
+    }
+
+
+def test_nothing_is_written_into_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    resolve(None, {})
+    assert list(Path().iterdir()) == []

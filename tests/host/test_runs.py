@@ -1,0 +1,258 @@
+"""Whole runs: every algorithm trains, evaluates, saves, and goes on as if never interrupted."""
+
+import copy
+import inspect
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from metasemi_plugin import train
+from metasemi_plugin.errors import UserError
+from metasemi_plugin.host.hooks import Hook
+from metasemi_plugin.host.views import supported_algorithms
+
+HOST_ALGORITHMS = [
+    "mixmatch", "meanteacher", "vat", "pimodel", "supervised", "fullysupervised", "pseudolabel",
+    "fixmatch", "uda", "remixmatch", "flexmatch", "freematch", "softmatch",
+]  # fmt: skip
+ALGORITHMS = [*HOST_ALGORITHMS, "metasemi"]
+
+
+def state(folder):
+    """What a run has come to: model, teacher, optimizer, history."""
+    saved = torch.load(Path(folder) / "latest_model.pth", weights_only=True)
+    return {k: saved[k] for k in ("model", "ema_model", "optimizer", "scheduler", "it", "history")}
+
+
+def assert_same(a, b, at=""):
+    assert type(a) is type(b), at
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), at
+        for k in a:
+            assert_same(a[k], b[k], f"{at}/{k}")
+    elif isinstance(a, list):
+        assert len(a) == len(b), at
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            assert_same(x, y, f"{at}/{i}")
+    elif isinstance(a, torch.Tensor):
+        assert torch.equal(a, b), at
+    else:
+        assert a == b, at
+
+
+def test_all_of_them_are_supported():
+    assert supported_algorithms() == sorted(ALGORITHMS)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_trains_resumes_bit_for_bit_and_repeats(algorithm, tiny_run, monkeypatch):
+    straight = train(**tiny_run(algorithm, save_name="straight"))
+    assert straight["iterations"] == 6
+    assert 0 <= straight["last_error"] <= 100
+    saved = state(straight["folder"])
+    assert [scores["it"] for scores in saved["history"]] == [3, 6]
+    moved = [p for n, p in saved["model"].items() if n.endswith("weight")]
+    assert any(not torch.equal(p, torch.ones_like(p)) for p in moved)
+
+    class Stop(Hook):
+        """Ends the run after iteration 4: one iteration past the last checkpoint."""
+
+        def before_train_step(self, algorithm):
+            if algorithm.it == 4:
+                raise KeyboardInterrupt
+
+    from metasemi_plugin.host import on_device
+
+    original = on_device.OnDevice.set_hooks
+
+    def with_stop(self):
+        original(self)
+        self.register_hook(Stop(), "Stop", "LOWEST")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(on_device.OnDevice, "set_hooks", with_stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(**tiny_run(algorithm, save_name="cut"))
+    assert state(Path(straight["folder"]).with_name("cut"))["it"] == 3
+    resumed = train(**tiny_run(algorithm, save_name="cut", resume=True))
+    assert_same(state(resumed["folder"]), saved)
+
+
+def test_seed_decides_and_workers_do_not(tiny_run):
+    base = state(train(**tiny_run(save_name="a"))["folder"])["model"]
+    workers = state(train(**tiny_run(save_name="b", num_workers=2))["folder"])["model"]
+    other = state(train(**tiny_run(save_name="c", seed=4))["folder"])["model"]
+    assert_same(workers, base)
+    assert not torch.equal(other["classifier.weight"], base["classifier.weight"])
+
+
+@pytest.mark.parametrize("algorithm", ["metasemi", "supervised"])
+def test_evaluation_intervals_and_epochs_that_do_not_divide(algorithm, tiny_run):
+    """7 iterations in 3 epochs, evaluated every 2: the last one too, and training is the same."""
+    changes = {"num_train_iter": 7, "num_eval_iter": 2, "epoch": 3}
+    run = train(**tiny_run(algorithm, save_name="a", **changes))
+    one = train(**tiny_run(algorithm, save_name="b", num_train_iter=7, num_eval_iter=7))
+    saved = state(run["folder"])
+    assert [scores["it"] for scores in saved["history"]] == [2, 4, 6, 7]
+    assert run["iterations"] == one["iterations"] == 7
+    assert_same(saved["model"], state(one["folder"])["model"])
+
+
+def test_validation_chooses_and_test_is_scored_beside_it(tiny_run):
+    run = train(**tiny_run(num_val=100, num_eval_iter=1, save_name="val"))
+    history = state(run["folder"])["history"]
+    assert len(history) == 6
+    assert all(set(scores) == {"it", "eval", "test"} for scores in history)
+    best = min(history, key=lambda scores: scores["eval"])
+    assert run["chosen_on"] == "validation"
+    assert (run["best_iteration"], run["best_error"]) == (best["it"], best["test"])
+    assert run["last_error"] == history[-1]["test"]
+
+
+def test_evaluation_uses_the_teachers_parameters_and_the_students_buffers(build):
+    algorithm = build("supervised")
+    algorithm.call_hook("before_run")
+    shadow = {n: t + 0.3 * torch.randn_like(t) for n, t in algorithm.ema.shadow.items()}
+    algorithm.ema.shadow = shadow
+    algorithm.model.body[1].running_mean.add_(0.5)
+    images = algorithm.dataset_dict["eval"].__getitems__(range(360))
+    x, y = torch.stack([i["x_lb"] for i in images]), torch.tensor([i["y_lb"] for i in images])
+
+    def loss(params):
+        model = copy.deepcopy(algorithm.model).eval()
+        model.load_state_dict(params, strict=False)
+        return torch.nn.functional.cross_entropy(model(x)["logits"], y).item()
+
+    expected, students = loss(shadow), loss({})
+    assert abs(expected - students) > 1e-3
+    assert algorithm.evaluate("eval")["eval/loss"] == pytest.approx(expected, rel=1e-5)
+    assert loss({}) == students
+
+
+def test_loading_a_checkpoint_loads_the_shadow(build, tmp_path):
+    """semilearn 0.3.2 leaves the last shadow in place and scores test with it."""
+    algorithm = build()
+    algorithm.epoch = 0
+    algorithm.call_hook("before_run")
+    algorithm.ema.shadow = {n: t + 1.0 for n, t in algorithm.ema.shadow.items()}
+    algorithm.ema_model.load_state_dict(algorithm.ema.shadow, strict=False)
+    algorithm.save_model("m.pth", str(tmp_path))
+    saved = algorithm.ema.shadow
+    algorithm.ema.shadow = {n: torch.zeros_like(t) for n, t in saved.items()}
+    algorithm.load_model(tmp_path / "m.pth")
+    assert_same(dict(algorithm.ema.shadow), dict(saved))
+
+
+def test_evaluation_leaves_random_numbers_alone(build):
+    algorithm = build()
+    algorithm.call_hook("before_run")
+    before = torch.get_rng_state()
+    algorithm.evaluate("eval")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_run_folder_is_never_lost(tiny_run):
+    run = train(**tiny_run(save_name="run"))
+    before = state(run["folder"])
+    with pytest.raises(UserError, match=r"exists; --resume continues it, --overwrite replaces it"):
+        train(**tiny_run(save_name="run"))
+    with pytest.raises(UserError, match="contradict"):
+        train(**tiny_run(save_name="run", resume=True, overwrite=True))
+    # bad input costs nothing even where replacing was asked for
+    with pytest.raises(UserError, match="num_labels"):
+        train(**tiny_run(save_name="run", overwrite=True, num_labels=41))
+    assert_same(state(run["folder"]), before)
+    assert train(**tiny_run(save_name="run", overwrite=True, num_train_iter=3))["iterations"] == 3
+
+
+def test_resuming_nothing_is_an_error(tiny_run):
+    with pytest.raises(UserError, match="no checkpoint"):
+        train(**tiny_run(save_name="run", resume=True))
+
+
+def test_run_folder_holds_config_log_summary_and_curves(tiny_run):
+    run = train(**tiny_run(save_name="run", use_tensorboard=True))
+    folder = Path(run["folder"])
+    names = {p.name for p in folder.iterdir()}
+    files = {"config.yaml", "log.txt", "summary.json", "latest_model.pth", "model_best.pth"}
+    assert names == {*files, "tensorboard"}
+    assert json.loads((folder / "summary.json").read_text()) == run
+    log = (folder / "log.txt").read_text()
+    assert "6/6  loss" in log
+    assert "kept" in log
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    curves = EventAccumulator(str(folder / "tensorboard"))
+    curves.Reload()
+    assert {"train/kept", "train/pseudo_label_acc_kept", "eval/top-1-acc", "lr"} <= set(
+        curves.Tags()["scalars"]
+    )
+    again = train(str(folder / "config.yaml"), save_name="again")
+    assert_same(state(again["folder"])["model"], state(run["folder"])["model"])
+
+
+def test_bn_momentum_reaches_student_and_teacher(build):
+    algorithm = build(bn_momentum=0.3)
+    momenta = {
+        m.momentum
+        for net in (algorithm.model, algorithm.ema_model)
+        for m in net.modules()
+        if isinstance(m, torch.nn.BatchNorm2d)
+    }
+    assert momenta == {0.3}
+
+
+@pytest.mark.parametrize(
+    ("net", "message"),
+    [
+        ("wrn_28_3", "unknown 'wrn_28_3'; did you mean 'wrn_28_"),
+        ("tiny:nothing", "cannot import 'tiny:nothing'"),
+        ("nowhere:net", "cannot import 'nowhere:net'"),
+        ("timm/resnet1", "resnet1"),
+        ("cnn13_slm", "did you mean 'cnn13_slim'"),
+    ],
+)
+def test_a_backbone_that_is_not_there_is_named(build, net, message):
+    with pytest.raises(UserError, match=message):
+        build(net=net)
+
+
+def test_net_args_reach_the_builder_or_are_named(build):
+    assert build(net="cnn13_slim", net_args={"width": 4}).model.num_features == 4
+    with pytest.raises(UserError, match=r"net_args: 'cnn13_slim' does not take \{'wdth': 4\}"):
+        build(net="cnn13_slim", net_args={"wdth": 4})
+
+
+def test_an_image_too_small_for_the_backbone_is_an_error_before_training(build):
+    with pytest.raises(UserError, match="16x16"):
+        build(net="cnn13_slim", img_size=12)
+
+
+def test_a_backbone_without_the_hosts_interface_is_an_error(build, monkeypatch):
+    import tiny
+
+    monkeypatch.setattr(tiny, "net", lambda num_classes, **_: torch.nn.Flatten())
+    with pytest.raises(UserError, match="must return a dict with 'logits' and 'feat'"):
+        build()
+
+
+def test_missing_data_is_one_line_with_the_two_ways_to_get_it(tiny_run, tmp_path, monkeypatch):
+    import urllib.request
+
+    def no_network(*args, **kwargs):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(urllib.request, "urlopen", no_network)
+    with pytest.raises(UserError) as error:
+        train(**tiny_run(dataset="cifar10", img_size=32, data_dir=str(tmp_path / "empty")))
+    assert "cifar-10-python.tar.gz" in str(error.value)
+    assert "run once with a network" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_train_step_keeps_its_signature(build):
+    """The host feeds train_step by the names of its parameters."""
+    names = inspect.signature(build().train_step).parameters
+    assert list(names) == ["x_lb", "y_lb", "x_ulb_w", "idx_ulb"]

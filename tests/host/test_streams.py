@@ -1,0 +1,69 @@
+"""Positions decide what a loader gives: not workers, epochs, evaluations or a resume."""
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from metasemi_plugin.host.streams import Positions, Stream
+
+
+class Numbers(Dataset):
+    """Items are their index beside a random number of the global generator."""
+
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, i):
+        return {"i": i, "r": torch.rand(())}
+
+
+class Batches(Numbers):
+    """The same, read a batch at a time with a generator."""
+
+    def read(self, indices, generator):
+        return {
+            "i": torch.tensor(indices),
+            "r": torch.rand(len(indices), generator=generator),
+        }
+
+
+def read(dataset, seed=0, stream=0, start=0, stop=6, workers=0):
+    positions = Positions(batch_size=4)
+    positions.start, positions.stop = start, stop
+    loader = DataLoader(
+        Stream(dataset, seed, stream), batch_size=4, sampler=positions, num_workers=workers
+    )
+    return [(batch["i"].tolist(), batch["r"].tolist()) for batch in loader]
+
+
+def test_every_pass_holds_each_item_once():
+    order = [i for indices, _ in read(Batches(), stop=10) for i in indices]
+    passes = [order[k : k + 10] for k in range(0, 40, 10)]
+    assert [sorted(p) for p in passes] == [list(range(10))] * 4
+    assert len({tuple(p) for p in passes}) == 4
+
+
+def test_order_and_augmentation_follow_seed_and_stream():
+    base = read(Batches())
+    assert base == read(Batches())
+    for other in (read(Batches(), seed=1), read(Batches(), stream=1)):
+        assert [i for i, _ in other] != [i for i, _ in base]
+        assert [r for _, r in other] != [r for _, r in base]
+
+
+def test_a_later_start_continues_the_same_stream():
+    assert read(Batches(), start=3) == read(Batches())[3:]
+
+
+def test_workers_change_nothing():
+    for dataset in (Batches(), Numbers()):
+        assert read(dataset, workers=2) == read(dataset)
+
+
+def test_a_foreign_dataset_is_seeded_and_the_global_generators_left_alone():
+    stream = Stream(Numbers(), seed=0, stream=0)
+    before = torch.get_rng_state()
+    first = [sample["r"].item() for sample in stream.__getitems__([4, 5])]
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(7)
+    assert [sample["r"].item() for sample in stream.__getitems__([4, 5])] == first
+    assert first[0] != first[1]
