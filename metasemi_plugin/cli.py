@@ -1,0 +1,68 @@
+"""The command line: ``train.py --c FILE [--key value ...]``."""
+
+import sys
+
+from tqdm import tqdm
+
+from metasemi_plugin import train
+from metasemi_plugin.errors import UserError
+
+USAGE = """\
+usage: train.py --c FILE [--key value ...] [--resume | --overwrite]
+
+Trains the run that FILE describes, e.g. config/metasemi/digits_40.yaml. Any option of the file may
+be given as --key value; the command line wins over the file, the file over the defaults.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0, or 2 after one line on what was wrong."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or {"-h", "--help"} & set(argv):
+        print(USAGE, end="")
+        return 0
+    try:
+        options = parse(argv)
+        config = options.pop("c", None)
+        print(report(train(config, **options)))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse(argv: list[str]) -> dict[str, str]:
+    """``--key value``, ``--key=value`` and ``--flag`` (true) as a dict.
+
+    Raises:
+        UserError: a word that belongs to no option.
+    """
+    options: dict[str, str] = {}
+    words = iter(argv)
+    key = None
+    for word in words:
+        if word.startswith("--"):
+            key, equals, value = word[2:].partition("=")
+            key = key.replace("-", "_")
+            options[key] = value if equals else "true"
+            key = None if equals else key
+        elif key is not None:
+            options[key], key = word, None
+        else:
+            raise UserError(f"{word!r} belongs to no option; write --key value")
+    return options
+
+
+def report(summary: dict) -> str:
+    """The summary of a run for people."""
+    s = summary
+    return (
+        f"\n{s['algorithm']} on {s['dataset']}, {s['num_labels']} labels, seed {s['seed']}: "
+        f"{s['iterations']} iterations in {tqdm.format_interval(s['seconds'])}\n"
+        f"test error: last {s['last_error']:.2f} %, "
+        f"median of the last 20 evaluations {s['median_last_20_error']:.2f} %, "
+        f"best {s['best_error']:.2f} % "
+        f"(chosen on {s['chosen_on']}, iteration {s['best_iteration']})\n"
+        f"run folder: {s['folder']}\n"
+        f"curves: tensorboard --logdir {s['folder']}"
+    )

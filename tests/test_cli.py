@@ -1,0 +1,41 @@
+import pytest
+
+from metasemi_plugin import cli
+from metasemi_plugin.errors import UserError
+
+
+def test_parse():
+    words = ["--c", "x.yaml", "--lr=0.1", "--resume", "--seed", "-1", "--world-size", "1"]
+    assert cli.parse(words) == {
+        "c": "x.yaml",
+        "lr": "0.1",
+        "resume": "true",
+        "seed": "-1",
+        "world_size": "1",
+    }
+
+
+def test_a_stray_word_is_named():
+    with pytest.raises(UserError, match=r"'0\.2' belongs to no option"):
+        cli.parse(["--lr", "0.1", "0.2"])
+
+
+def test_bad_input_is_one_line_and_status_2(capsys):
+    assert cli.main(["--sed", "1"]) == 2
+    out = capsys.readouterr()
+    assert out.out == ""
+    assert out.err == "error: command line: unknown key 'sed'; did you mean 'seed'?\n"
+
+
+def test_help(capsys):
+    assert cli.main(["--help"]) == 0
+    assert "--c FILE" in capsys.readouterr().out
+
+
+def test_a_run_ends_with_its_summary(tiny_run, capsys):
+    words = [w for key, value in tiny_run().items() for w in (f"--{key}", str(value))]
+    assert cli.main(words) == 0
+    out = capsys.readouterr().out
+    assert "metasemi on digits, 40 labels, seed 3: 6 iterations in" in out
+    assert "test error: last" in out
+    assert "tensorboard --logdir" in out
