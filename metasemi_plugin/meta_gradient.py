@@ -28,7 +28,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from metasemi_plugin import random_numbers
-from metasemi_plugin.forward_rules import sample_losses, sweep
+from metasemi_plugin.forward_mode import sample_losses, sweep
 
 
 def meta_gradient(
@@ -103,7 +103,8 @@ def labelled_gradient(model: nn.Module, x_lb: Tensor, y_lb: Tensor) -> dict[str,
     """
     params = _trainable(model)
     loss = sample_losses(_with_spare_buffers(model, x_lb), y_lb).sum()
-    grads = torch.autograd.grad(loss, list(params.values()), allow_unused=True)
+    with torch.autocast(x_lb.device.type, enabled=False):  # as in any backward pass
+        grads = torch.autograd.grad(loss, list(params.values()), allow_unused=True)
     return {name: g for name, g in zip(params, grads, strict=True) if g is not None}
 
 
