@@ -180,8 +180,8 @@ def coerce(value: object, option: Option) -> object:
         value = YAML(typ="safe", pure=True).load(value)
     if kind is bool and not isinstance(value, bool):
         value = _BOOLS.get(str(value).lower(), value)
-    if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
-        value = str(value)
+    if kind is str and isinstance(value, int | float):
+        value = str(value).lower()
     if kind in (int, float) and not isinstance(value, bool):
         with contextlib.suppress(ValueError, TypeError):
             number = float(value)  # type: ignore[arg-type]
@@ -215,6 +215,7 @@ def _known_name(key: str, setting: Setting) -> str:
 def _impossible(v: dict) -> Iterator[tuple[str, str]]:
     """(key, what is wrong with it) for values that no run can have."""
     from metasemi_plugin.host.datasets import dataset_names
+    from metasemi_plugin.host.on_device import AMP_DTYPES, CHANNELS_LAST
     from metasemi_plugin.host.optim import OPTIMIZERS, SCHEDULERS
     from metasemi_plugin.meta_gradient import METHODS
 
@@ -234,6 +235,8 @@ def _impossible(v: dict) -> Iterator[tuple[str, str]]:
         "optim": OPTIMIZERS,
         "scheduler": SCHEDULERS,
         "meta_gradient": METHODS,
+        "amp_dtype": AMP_DTYPES,
+        "channels_last": CHANNELS_LAST,
     }
     for key, allowed in choices.items():
         if key in v and v[key] not in allowed:

@@ -27,7 +27,24 @@ OPTIONS = [
         "momentum of BatchNorm's running statistics; null keeps the backbone's own (the host's WRN "
         "has 0.001, too slow for runs of a few thousand iterations: use 0.1 there)",
     ),
+    Option(
+        "channels_last",
+        str,
+        "auto",
+        "memory format NHWC, in which most convolutions are faster: auto (on where the backbone "
+        "has 2-D convolutions), true, false",
+    ),
+    Option(
+        "amp_dtype",
+        str,
+        "float16",
+        "what amp: true computes in: float16 (with loss scaling) or bfloat16",
+    ),
 ]
+
+
+AMP_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+CHANNELS_LAST = ("auto", "true", "false")
 
 
 class OnDevice:
@@ -50,8 +67,15 @@ class OnDevice:
         self.positions: list[Positions] = []
         with cuda_means(self.device):
             super().__init__(args, net_builder, tb_log, logger)
-        if self.device.type != "cuda":
-            self.loss_scaler = torch.amp.GradScaler(self.device.type, enabled=False)
+        # The host knows float16 on CUDA only. And autocast's cache of cast weights must be off: a
+        # pass without gradients, or with the teacher's weights, would leave its casts to the next.
+        dtype = AMP_DTYPES[args.amp_dtype]
+        if self.use_amp:
+            self.amp_cm = functools.partial(
+                torch.autocast, self.device.type, dtype, cache_enabled=False
+            )
+        scaled = self.use_amp and dtype is torch.float16
+        self.loss_scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
         self.num_iter_per_epoch = -(-self.num_train_iter // self.epochs)
 
     def set_dataset(self):
@@ -97,7 +121,10 @@ class OnDevice:
     def set_model(self):
         model = super().set_model()
         _check_net(model, self.args)
-        return self._prepare(model)
+        model = self._prepare(model)
+        on = self.memory_format(model) is torch.channels_last
+        self.image_format = torch.channels_last if on else torch.contiguous_format
+        return model
 
     def set_ema_model(self):
         return self._prepare(super().set_ema_model())
@@ -107,7 +134,15 @@ class OnDevice:
             for module in model.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.momentum = self.args.bn_momentum
-        return model.to(self.device)
+        return model.to(self.device).to(memory_format=self.memory_format(model))
+
+    def memory_format(self, model: nn.Module) -> torch.memory_format:
+        """What the option channels_last means for this backbone."""
+        on = self.args.channels_last == "true" or (
+            self.args.channels_last == "auto"
+            and any(isinstance(module, nn.Conv2d) for module in model.modules())
+        )
+        return torch.channels_last if on else torch.preserve_format
 
     def set_optimizer(self):
         optimizer = build_optimizer(self.model, self.args)
@@ -124,7 +159,12 @@ class OnDevice:
 
     def process_batch(self, input_args=None, **kwargs):
         with cuda_means(self.device):
-            return super().process_batch(input_args, **kwargs)
+            batch = super().process_batch(input_args, **kwargs)
+        return {key: self._laid_out(value) for key, value in batch.items()}
+
+    def _laid_out(self, value):
+        is_image = isinstance(value, torch.Tensor) and value.ndim == 4
+        return value.contiguous(memory_format=self.image_format) if is_image else value
 
     def evaluate(self, eval_dest="eval", out_key="logits", return_logits=False):
         with random_numbers.untouched(), cuda_means(self.device), warnings.catch_warnings():

@@ -77,6 +77,8 @@ def test_an_algorithms_option_belongs_to_it_alone():
             "backward",
             "meta_gradient: unknown 'backward'; one of forward, unrolled",
         ),
+        ("amp_dtype", "half", "amp_dtype: unknown 'half'; one of float16, bfloat16"),
+        ("channels_last", "maybe", "channels_last: unknown 'maybe'; one of auto, true, false"),
         ("multiprocessing_distributed", "true", "not supported yet"),
     ],
 )
@@ -123,6 +125,7 @@ def test_a_missing_file_is_named(tmp_path):
         ("yes", bool, False, True),
         (False, bool, True, False),
         (7, str, "x", "7"),
+        (True, str, "auto", "true"),
         ("None", int, None, None),
         (None, str, "", ""),
         ("none", str, "none", "none"),
