@@ -134,7 +134,8 @@ class OnDevice:
             for module in model.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.momentum = self.args.bn_momentum
-        return model.to(self.device).to(memory_format=self.memory_format(model))
+        memory_format = self.memory_format(model)
+        return model.to(self.device, memory_format=memory_format)  # type: ignore[call-overload]
 
     def memory_format(self, model: nn.Module) -> torch.memory_format:
         """What the option channels_last means for this backbone."""
