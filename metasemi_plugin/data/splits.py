@@ -13,7 +13,7 @@ from metasemi_plugin.errors import UserError
 
 
 class Splits(NamedTuple):
-    """What a data set gives to a run. `eval` chooses the best epoch; `test` is scored once."""
+    """What a data set gives to a run. `eval` chooses the best epoch; `test` is scored beside it."""
 
     train_lb: ImageArrays
     train_ulb: ImageArrays

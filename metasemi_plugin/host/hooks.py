@@ -3,7 +3,8 @@
 import sys
 import time
 
-from semilearn.core.hooks import Hook
+from semilearn.core.hooks import EMAHook, Hook
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from metasemi_plugin import random_numbers
@@ -24,6 +25,19 @@ class RestoreRandomHook(Hook):
     def before_run(self, algorithm):
         if algorithm.saved_random is not None:
             random_numbers.set_state(algorithm.saved_random)
+
+
+class TeacherHook(EMAHook):
+    """In place of the host's EMAHook: the same average, of all parameters at once and in place.
+
+    The host copies it into ``ema_model`` at each step, which only checkpoints read: see
+    ``OnDevice.get_save_dict``.
+    """
+
+    def after_train_step(self, algorithm):
+        shadow = algorithm.ema.shadow
+        params = [p.data for _, p in algorithm.model.named_parameters()]
+        get_ema_multi_avg_fn(algorithm.ema_m)(list(shadow.values()), params, None)
 
 
 class WallClockHook(Hook):

@@ -152,6 +152,7 @@ class OnDevice:
     def set_hooks(self):
         super().set_hooks()
         # The same name keeps the slot of the host's hook.
+        self.register_hook(hooks.TeacherHook(), "EMAHook", "HIGH")
         self.register_hook(hooks.EvaluateHook(), "EvaluationHook", "HIGH")
         self.register_hook(hooks.WallClockHook(), "TimerHook", "LOW")
         self.register_hook(hooks.ProgressHook(), "LoggingHook", "LOWEST")
@@ -174,6 +175,8 @@ class OnDevice:
             return super().evaluate(eval_dest, out_key, return_logits)
 
     def get_save_dict(self):
+        self.ema_model.load_state_dict(self.model.state_dict())
+        self.ema_model.load_state_dict(self.ema.shadow, strict=False)
         saved = super().get_save_dict()
         saved["it"] = min(self.it + 1, self.num_train_iter)
         saved["best_eval_acc"] = float(self.best_eval_acc)

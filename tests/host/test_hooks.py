@@ -1,0 +1,36 @@
+import torch
+from semilearn.core.hooks import EMAHook
+
+
+def test_teacher_is_the_hosts_average(build):
+    """Five steps of ours and of the host's hook, from the same parameters."""
+    ours, theirs = build("supervised"), build("supervised")
+    theirs.register_hook(EMAHook(), "EMAHook", "HIGH")
+    for algorithm in (ours, theirs):
+        algorithm.model.double()
+        algorithm.ema_model.double()
+        algorithm.epoch = 0
+        algorithm.call_hook("before_run", "EMAHook")
+        first = {n: t.clone() for n, t in algorithm.ema.shadow.items()}
+        torch.manual_seed(0)
+        for _ in range(5):
+            for p in algorithm.model.parameters():
+                p.data.add_(torch.randn_like(p))
+            algorithm.call_hook("after_train_step", "EMAHook")
+    for name, expected in theirs.ema.shadow.items():
+        assert (expected - first[name]).abs().max() > 0.1
+        torch.testing.assert_close(ours.ema.shadow[name], expected, rtol=1e-12, atol=1e-14)
+    expected = theirs.ema_model.state_dict()
+    for name, saved in ours.get_save_dict()["ema_model"].items():
+        torch.testing.assert_close(saved, expected[name], rtol=1e-12, atol=1e-14)
+
+
+def test_an_average_of_momentum_zero_is_the_student(build):
+    algorithm = build("supervised", ema_m=0.0)
+    algorithm.call_hook("before_run", "EMAHook")
+    for p in algorithm.model.parameters():
+        p.data.add_(1.0)
+    algorithm.call_hook("after_train_step", "EMAHook")
+    for name, p in algorithm.model.named_parameters():
+        assert torch.equal(algorithm.ema.shadow[name], p)
+        assert algorithm.ema.shadow[name].data_ptr() != p.data_ptr()
