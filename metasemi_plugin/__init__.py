@@ -6,7 +6,7 @@ Importing this package does nothing; :func:`register` adds what it holds to the 
 from collections.abc import Callable
 
 __version__ = "0.1.0"
-__all__ = ["register", "register_algorithm", "register_backbone", "train"]
+__all__ = ["register", "register_algorithm", "register_backbone", "register_dataset", "train"]
 
 
 def register() -> None:
@@ -57,6 +57,20 @@ def register_backbone(name: str, builder: Callable) -> None:
     if getattr(host_nets, name, builder) is not builder:
         raise ValueError(f"backbone {name!r} is already registered as {getattr(host_nets, name)}")
     setattr(host_nets, name, builder)
+
+
+def register_dataset(name: str, build: Callable) -> None:
+    """Make the option ``dataset`` find ``build(args, ulb_views) -> Splits``; see data/digits.py.
+
+    Raises:
+        ValueError: the name is taken by another data set.
+    """
+    from metasemi_plugin.data import DATASETS
+    from metasemi_plugin.host.datasets import HOST_DATASETS
+
+    if name in HOST_DATASETS or DATASETS.get(name, build) is not build:
+        raise ValueError(f"data set {name!r} is already registered")
+    DATASETS[name] = build
 
 
 def train(config: str | None = None, **options) -> dict:

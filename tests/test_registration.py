@@ -36,7 +36,21 @@ def test_a_taken_name_is_an_error():
         metasemi_plugin.register_algorithm("metasemi", type("Other", (), {}))
     with pytest.raises(ValueError, match="'wrn_28_2' is already registered"):
         metasemi_plugin.register_backbone("wrn_28_2", lambda **_: None)
+    with pytest.raises(ValueError, match="'digits' is already registered"):
+        metasemi_plugin.register_dataset("digits", lambda args, views: None)
+    with pytest.raises(ValueError, match="'cifar10' is already registered"):
+        metasemi_plugin.register_dataset("cifar10", lambda args, views: None)
     assert ALGORITHMS["metasemi"] is MetaSemi
+
+
+def test_a_run_can_name_a_registered_dataset(build):
+    from metasemi_plugin.data import DATASETS, digits
+
+    metasemi_plugin.register_dataset("my_digits", digits.build)
+    try:
+        assert len(build(dataset="my_digits").dataset_dict["train_lb"]) == 40
+    finally:
+        del DATASETS["my_digits"]
 
 
 def _names_in_a_worker(_):

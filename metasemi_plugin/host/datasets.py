@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 from urllib.error import URLError
 
 import numpy as np
@@ -17,12 +18,19 @@ from metasemi_plugin.data import DATASETS
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.views import host_name_with_views, ulb_views
 
-# What torchvision downloads, and into which folder of data_dir semilearn tells it to.
+
+class HostDataset(NamedTuple):
+    """The classes, and the files that torchvision downloads into data_dir/NAME."""
+
+    num_classes: int
+    files: tuple[str, ...]
+
+
 HOST_DATASETS = {
-    "cifar10": ["cifar-10-python.tar.gz"],
-    "cifar100": ["cifar-100-python.tar.gz"],
-    "svhn": ["train_32x32.mat", "test_32x32.mat", "extra_32x32.mat"],
-    "stl10": ["stl10_binary.tar.gz"],
+    "cifar10": HostDataset(10, ("cifar-10-python.tar.gz",)),
+    "cifar100": HostDataset(100, ("cifar-100-python.tar.gz",)),
+    "svhn": HostDataset(10, ("train_32x32.mat", "test_32x32.mat", "extra_32x32.mat")),
+    "stl10": HostDataset(10, ("stl10_binary.tar.gz",)),
 }
 
 
@@ -44,6 +52,14 @@ def build_splits(args) -> dict[str, Dataset | None]:
 
 
 def _host_splits(args) -> dict[str, Dataset | None]:
+    known = HOST_DATASETS[args.dataset]
+    if args.num_classes != known.num_classes:
+        raise UserError(f"num_classes: {args.dataset} has {known.num_classes}; set it so")
+    if args.num_labels % known.num_classes:
+        raise UserError(
+            f"num_labels: {args.num_labels} labels cannot be split evenly over the "
+            f"{known.num_classes} classes of {args.dataset}"
+        )
     if args.num_val:
         raise UserError(f"num_val: not available for the host's {args.dataset}; set it to 0")
     data_dir = Path(args.data_dir).absolute()
@@ -65,7 +81,7 @@ def _host_splits(args) -> dict[str, Dataset | None]:
                 args.include_lb_to_ulb,
             )
     except (URLError, OSError, RuntimeError) as error:
-        files = ", ".join(HOST_DATASETS[args.dataset])
+        files = ", ".join(known.files)
         raise UserError(
             f"data_dir: {args.dataset} is not in {folder} and could not be downloaded ({error}); "
             f"either run once with a network, or put {files} into {folder}"
