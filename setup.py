@@ -23,5 +23,10 @@ setup(
         "tqdm>=4.65",
         "ruamel.yaml>=0.18",
     ],
-    extras_require={"dev": ["pytest>=8", "hypothesis>=6", "ruff>=0.9", "mypy>=1.13"]},
+    entry_points={"console_scripts": ["metasemi_plugin = metasemi_plugin.__main__:main"]},
+    extras_require={
+        "dev": ["pytest>=8", "hypothesis>=6", "ruff>=0.9", "mypy>=1.13"],
+        # Two rows of the table, and its picture.
+        "bench": ["higher>=0.2.1", "torchopt>=0.7.3", "matplotlib>=3.8"],
+    },
 )

@@ -1,0 +1,217 @@
+"""What becomes of the rows: a record (JSON), a page (Markdown) and a picture (PNG)."""
+
+import json
+import platform
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from metasemi_plugin.bench.memory import HOW
+from metasemi_plugin.bench.setting import Setting
+
+PACKAGES = ("metasemi-plugin", "torch", "torchvision", "semilearn", "higher", "torchopt")
+LABELS = {
+    "plain": "plain step",
+    "unrolled": "unrolled (Algorithm 1)",
+    "higher": "unrolled by higher",
+    "torchopt": "unrolled by torchopt",
+    "forward_ad": "forward mode, PyTorch's rules",
+    "forward": "forward mode, ours",
+    "finite_difference": "finite difference (inexact)",
+}
+# The flags by which a CPU says that it multiplies bfloat16 numbers itself.
+BF16_FLAGS = ("amx_bf16", "avx512_bf16")
+
+
+def record(setting: Setting, rounds: int, rows: list[dict], train_steps: list[dict]) -> dict:
+    """All there is to know of one measurement, ready for JSON."""
+    return {
+        "setting": setting._asdict()
+        | {"threads": torch.get_num_threads(), "device": str(setting.torch_device())},
+        "rounds": rounds,
+        "floor": setting.floor,
+        "rows": rows,
+        "train_steps": train_steps,
+        "headline": headline(rows, train_steps),
+        "memory_by": HOW.get(setting.torch_device().type),
+        "machine": machine(),
+    }
+
+
+def headline(rows: list[dict], train_steps: list[dict]) -> dict[str, float]:
+    """The quotients that the method stands or falls by, of those whose parts were measured."""
+    ratio = {row["method"]: row["ratio_to_plain"] for row in rows}
+    memory = {row["method"]: row["extra_memory_mb"] for row in rows}
+    whole = {row["algorithm"]: row["ratio_to_supervised"] for row in train_steps}
+    quotients = {
+        "ours / plain, time": (ratio.get("forward"), 1.0),
+        "unrolled / ours, time": (ratio.get("unrolled"), ratio.get("forward")),
+        "higher / unrolled, time": (ratio.get("higher"), ratio.get("unrolled")),
+        "torchopt / unrolled, time": (ratio.get("torchopt"), ratio.get("unrolled")),
+        "ours / unrolled, extra memory": (memory.get("forward"), memory.get("unrolled")),
+        "train_step: metasemi / mixmatch": (whole.get("metasemi"), whole.get("mixmatch")),
+        "train_step: metasemi / ict": (whole.get("metasemi"), whole.get("ict")),
+    }
+    return {name: a / b for name, (a, b) in quotients.items() if a is not None and b}
+
+
+def machine() -> dict[str, str]:
+    """Hardware and versions."""
+    info = _cpu_info()
+    found = [flag for flag in BF16_FLAGS if flag in info.get("flags", "").split()]
+    facts = {
+        "CPU": info.get("model name") or platform.processor() or platform.machine(),
+        "CPU's bf16 units": ", ".join(found) or "none",
+        "system": platform.system(),
+        "Python": platform.python_version(),
+    }
+    if torch.cuda.is_available():
+        facts["GPU"] = torch.cuda.get_device_name()
+    return facts | {package: _version(package) for package in PACKAGES}
+
+
+def cpu_has_bf16() -> bool:
+    """Whether bfloat16 is worth timing on this CPU."""
+    return machine()["CPU's bf16 units"] != "none"
+
+
+def _cpu_info() -> dict[str, str]:
+    path = Path("/proc/cpuinfo")  # on Linux only
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return {key.strip(): value.strip() for key, _, value in (ln.partition(":") for ln in lines)}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def markdown(records: Sequence[dict], notes: Sequence[str] = ()) -> str:
+    """The page: a section a record, then the machine. Notes come first."""
+    parts = ["# What a training step costs", *notes]
+    for r in records:
+        parts += [f"## {title(r)}", _describe(r)]
+        if r["rows"]:
+            parts.append(_methods_table(r))
+        if r["train_steps"]:
+            parts.append(_algorithms_table(r))
+        parts.append("\n".join(f"- {name}: {value:.2f}" for name, value in r["headline"].items()))
+    facts = "\n".join(f"- {name}: {value}" for name, value in records[0]["machine"].items())
+    return "\n\n".join([*parts, "## Machine and versions", facts]) + "\n"
+
+
+def title(r: dict) -> str:
+    """Of a record."""
+    return str(Setting(**r["setting"]))
+
+
+def write_json(content: object, path: Path) -> None:
+    """As indented text, its folder made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def draw(records: Sequence[dict], path: Path) -> None:
+    """Bar charts of the ratios to plain, a panel a record, readable without colours.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    drawn = [r for r in records if r["rows"]]
+    height = sum(1 + 0.35 * len(r["rows"]) for r in drawn)
+    figure = Figure(figsize=(8, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(len(drawn), squeeze=False)[:, 0]
+    for panel, r in zip(panels, drawn, strict=True):
+        _bars(panel, r)
+    figure.savefig(path, dpi=120)
+
+
+def _bars(panel, r: dict) -> None:
+    rows = [row for row in r["rows"] if row["ratio_to_plain"] is not None]
+    ratios = [row["ratio_to_plain"] for row in rows]
+    ours = [row["method"] == "forward" for row in rows]
+    bars = panel.barh(
+        [LABELS[row["method"]] for row in rows],
+        ratios,
+        color=["0.35" if own else "0.85" for own in ours],
+        edgecolor="black",
+        xerr=[
+            [value - row["ratio_range"][0] for value, row in zip(ratios, rows, strict=True)],
+            [row["ratio_range"][1] - value for value, row in zip(ratios, rows, strict=True)],
+        ],
+    )
+    panel.bar_label(bars, fmt="%.2f", padding=3)
+    panel.axvline(r["floor"], color="black", linestyle="--", linewidth=1)
+    panel.invert_yaxis()
+    panel.margins(x=0.12)
+    panel.set_xlabel(f"time of a step, plain = 1 (dashed: floor of forward mode {r['floor']:.2f})")
+    panel.set_title(title(r))
+
+
+def _describe(r: dict) -> str:
+    s = r["setting"]
+    return (
+        f"B = {s['batch_size']} labelled and U = {s['ulb_batch_size']} unlabelled images of "
+        f"{s['img_size']}x{s['img_size']} pixels, device {s['device']}, "
+        f"CPU threads: {s['threads']}; "
+        f"median of {r['rounds']} interleaved rounds, least and greatest ratio in brackets; "
+        f"{s['warmup_steps']} training steps before. The floor of exact forward mode, "
+        f"(3B + 5(B+U)) / (3B + 3(B+U)), is {r['floor']:.2f}."
+    )
+
+
+def _methods_table(r: dict) -> str:
+    head = ("method", "median ms", "ratio to plain", "extra memory, MiB",
+            "max rel. difference, to float64", "equal signs", "to unrolled")  # fmt: skip
+    body = [
+        (
+            LABELS[row["method"]],
+            *_times(row, "ratio_to_plain"),
+            _number(row["extra_memory_mb"], ".0f"),
+            _number(row["max_rel_diff"], ".1e"),
+            _number(row["sign_agreement"], ".1%"),
+            _number(row["max_rel_diff_same_dtype"], ".1e"),
+        )
+        for row in r["rows"]
+    ]
+    below = (
+        "Difference to float64 and signs: against the unrolled graph in float64 on the CPU. Where "
+        "a unit lies within rounding of the kink of its LeakyReLU or max-pooling, single and "
+        "double precision differentiate different pieces of the net, by any method. Hence the "
+        f"last column, against the unrolled graph in {r['setting']['dtype']}: the method's own "
+        "error."
+    )
+    if r["memory_by"]:
+        below += f" Memory: peak above plain's, each in its own process, by {r['memory_by']}."
+    return f"{_table(head, body)}\n\n{below}"
+
+
+def _algorithms_table(r: dict) -> str:
+    head = ("whole train_step", "median ms", "ratio to supervised")
+    body = [(row["algorithm"], *_times(row, "ratio_to_supervised")) for row in r["train_steps"]]
+    return f"{_table(head, body)}\n\nsupervised is given B + U labelled images."
+
+
+def _times(row: dict, ratio: str) -> tuple[str, str]:
+    if row["error"]:
+        return f"not available: {row['error']}", ""
+    least, greatest = row["ratio_range"]
+    return f"{row['median_ms']:.1f}", f"{row[ratio]:.2f} [{least:.2f}, {greatest:.2f}]"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else f"{value:{form}}"
+
+
+def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
+    return "\n".join("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |"
+                     for line in lines)  # fmt: skip

@@ -1,0 +1,132 @@
+"""The table of methods: what a step costs by each way to the meta-gradient, and how exact it is."""
+
+import copy
+import functools
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+
+from metasemi_plugin.bench import timing
+from metasemi_plugin.bench.memory import HOW, peak_mb
+from metasemi_plugin.bench.methods import METHODS, step
+from metasemi_plugin.bench.setting import Batches, Setting, build
+from metasemi_plugin.meta_gradient import meta_gradient
+
+# A sign counts where the reference is above this share of its largest magnitude.
+SIGN_LIMIT = 1e-4
+
+
+def measure(
+    setting: Setting, methods: Sequence[str], rounds: int, reference: bool, memory: bool
+) -> list[dict]:
+    """One row a method, all in this process on the same weights and tensors.
+
+    Each method runs once before the rounds that are timed; that run gives its vector. Nothing
+    updates the weights, so each round does the same.
+
+    Args:
+        setting: what to measure on.
+        methods: names in METHODS; "plain" comes first, asked for or not.
+        rounds: how many to time.
+        reference: compare with the unrolled graph in float64 on the CPU, the slowest part of all.
+        memory: measure peak memory, each method in a process of its own.
+
+    Returns:
+        Rows with the keys method, median_ms, ratio_to_plain (the median over the rounds) and
+        ratio_range (their least and greatest), extra_memory_mb (above plain's), max_rel_diff,
+        sign_agreement, max_rel_diff_same_dtype (from the unrolled graph in the precision that is
+        measured), and error. Numbers that there are not are None; error says why.
+
+    Raises:
+        UserError: no such backbone or device.
+        Exception: whatever stops the plain step.
+    """
+    setting.set_threads()
+    model, batches = build(setting)
+    expected = exact(model, batches) if reference else None
+    memory = memory and setting.torch_device().type in HOW
+    rows: dict[str, dict] = {}
+    steps: dict[str, Callable[[], Tensor | None]] = {}
+    peaks: dict[str, float] = {}
+    vectors: dict[str, Tensor] = {}
+    for name in ("plain", *(m for m in methods if m != "plain")):
+        rows[name] = _empty_row(name)
+        run = functools.partial(_run, setting, name, model, batches)
+        try:
+            v = run()
+            if memory:
+                peaks[name] = peak_mb(setting, name)
+        except Exception as error:  # a library that is not there, or does not fit this torch
+            if name == "plain":
+                raise
+            rows[name]["error"] = one_line(error)
+            continue
+        steps[name] = run
+        if memory:
+            rows[name]["extra_memory_mb"] = peaks[name] - peaks["plain"]
+        if v is not None:
+            vectors[name] = v.cpu().double()
+    for name, v in vectors.items():
+        if expected is not None:
+            rows[name] |= compare(v, expected)
+        if "unrolled" in vectors and name != "unrolled":
+            rows[name]["max_rel_diff_same_dtype"] = difference(v, vectors["unrolled"])
+    times = timing.interleaved(steps, rounds)
+    for name in steps:
+        rows[name] |= summarise(times, name, "plain")
+    return list(rows.values())
+
+
+def summarise(times: timing.Times, name: str, base: str) -> dict:
+    """The columns of a row that come from its times."""
+    ratios = timing.ratios(times, name, base)
+    return {
+        "median_ms": timing.median_ms(times, name),
+        f"ratio_to_{base}": timing.ratio(times, name, base),
+        "ratio_range": [min(ratios), max(ratios)],
+    }
+
+
+def exact(model: nn.Module, batches: Batches) -> Tensor:
+    """The meta-gradient by the unrolled graph in float64 on the CPU, (B + U,)."""
+    precise = copy.deepcopy(model).cpu().double()
+    return meta_gradient(precise, *(t.cpu().double() for t in batches), method="unrolled")
+
+
+def compare(v: Tensor, expected: Tensor) -> dict[str, float]:
+    """`difference`, and the share of equal signs where the sign is clear; float64 (B + U,) both.
+
+    The derivative of a net with kinks (LeakyReLU, max-pooling) jumps where a unit changes sides. A
+    unit within rounding of its kink may do so between single precision and double: no method in
+    single precision, the unrolled graph included, can then agree with the reference to rounding.
+    The comparison of methods in one precision, where all decide alike, is free of that.
+    """
+    clear = expected.abs() > SIGN_LIMIT * expected.abs().max()
+    return {
+        "max_rel_diff": difference(v, expected),
+        "sign_agreement": (v.sign() == expected.sign())[clear].double().mean().item(),
+    }
+
+
+def difference(v: Tensor, expected: Tensor) -> float:
+    """max |v - expected| / max |expected|."""
+    return ((v - expected).abs().max() / expected.abs().max()).item()
+
+
+def one_line(error: Exception) -> str:
+    """A kind of exception and the first line of what it says."""
+    return f"{type(error).__name__}: {error}".strip().splitlines()[0]
+
+
+def _run(setting: Setting, name: str, model: nn.Module, batches: Batches) -> Tensor | None:
+    with setting.precision():
+        v, loss = step(METHODS[name], model, batches)
+    loss.backward()
+    model.zero_grad()
+    return v
+
+
+def _empty_row(name: str) -> dict:
+    times = ("median_ms", "ratio_to_plain", "ratio_range")
+    exactness = ("max_rel_diff", "sign_agreement", "max_rel_diff_same_dtype")
+    return {"method": name, **dict.fromkeys((*times, "extra_memory_mb", *exactness, "error"))}
