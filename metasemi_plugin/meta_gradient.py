@@ -58,7 +58,7 @@ def meta_gradient(
     Raises:
         ValueError: an unknown method.
     """
-    with _buffers_restored(model):
+    with buffers_restored(model):
         return meta_gradient_and_losses(model, x_lb, y_lb, x_ulb, y_ulb, lr=lr, method=method)[0]
 
 
@@ -92,8 +92,13 @@ def keep_mask(meta_gradient: Tensor) -> Tensor:
 
 
 def weighted_loss(losses: Tensor, weights: Tensor) -> Tensor:
-    """Eq. 1: the mean of the losses (N,) under the weights (N,); zero if all weights are zero."""
-    return (weights * losses).sum() / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
+    """Eq. 1: the mean of the losses (N,) under the weights (N,); zero if all weights are zero.
+
+    Weights of Eq. 1 are not negative. The ablation with -1 and 1 (Table 6) divides by the sum of
+    |w|, the number of samples: the sum of its weights could be zero or negative.
+    """
+    total = weights.abs().sum()
+    return (weights * losses).sum() / total.clamp(min=torch.finfo(weights.dtype).tiny)
 
 
 def labelled_gradient(model: nn.Module, x_lb: Tensor, y_lb: Tensor) -> dict[str, Tensor]:
@@ -165,7 +170,8 @@ def _with_spare_buffers(model: nn.Module, x: Tensor, params: dict[str, Tensor] |
 
 
 @contextmanager
-def _buffers_restored(model: nn.Module):
+def buffers_restored(model: nn.Module):
+    """What happens inside leaves the model's buffers as they were."""
     before = {name: b.detach().clone() for name, b in model.named_buffers()}
     try:
         yield

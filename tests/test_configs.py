@@ -17,7 +17,8 @@ METHODS_OWN = {"algorithm", "ulb_loss_ratio", "save_name"}
 def test_resolves_and_differs_in_the_algorithm_alone(path):
     args = vars(resolve(str(path), {}))
     assert args["algorithm"] == path.parent.name
-    reference = vars(resolve(str(CONFIG / "metasemi" / path.name), {}))
+    kind = path.name.replace("_ict.yaml", ".yaml")
+    reference = vars(resolve(str(CONFIG / "metasemi" / kind), {}))
     own = METHODS_OWN | {
         argument.name.lstrip("-")
         for name in (args["algorithm"], "metasemi")
@@ -28,10 +29,24 @@ def test_resolves_and_differs_in_the_algorithm_alone(path):
 
 
 def test_the_same_three_exist_for_each_algorithm():
-    names = {folder: {p.name for p in RUNS if p.parent.name == folder} for folder in
-             ("metasemi", "supervised", "mixmatch", "meanteacher", "vat")}  # fmt: skip
-    assert len(set(map(frozenset, names.values()))) == 1
-    assert {"digits_40.yaml", "cifar10_250.yaml", "folder_example.yaml"} <= names["metasemi"]
+    folders = {path.parent for path in RUNS}
+    assert {"metasemi", "supervised", "mixmatch", "meanteacher", "vat", "ict", "supervised_mixup",
+            "learning_to_reweight"} <= {folder.name for folder in folders}  # fmt: skip
+    for folder in folders:
+        assert {"digits_40.yaml", "cifar10_250.yaml", "folder_example.yaml"} <= {
+            path.name for path in folder.iterdir()
+        }
+
+
+@pytest.mark.parametrize("kind", ["digits_40", "folder_example"])
+def test_ict_is_a_term_added_to_meta_semi(kind):
+    plain, with_ict = (
+        vars(resolve(str(CONFIG / "metasemi" / name), {}))
+        for name in (f"{kind}.yaml", f"{kind}_ict.yaml")
+    )
+    different = {key for key in plain if plain[key] != with_ict[key]}
+    assert different == {"consistency", "consistency_weight"}
+    assert (with_ict["consistency"], with_ict["consistency_weight"]) == ("ict", 100)
 
 
 def test_cifar10_250_is_table_2():

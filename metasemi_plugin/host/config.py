@@ -214,18 +214,23 @@ def _known_name(key: str, setting: Setting) -> str:
 
 def _impossible(v: dict) -> Iterator[tuple[str, str]]:
     """(key, what is wrong with it) for values that no run can have."""
+    from semilearn.core.utils import ALGORITHMS
+
     from metasemi_plugin.host.datasets import dataset_names
     from metasemi_plugin.host.on_device import AMP_DTYPES, CHANNELS_LAST
     from metasemi_plugin.host.optim import OPTIMIZERS, SCHEDULERS
-    from metasemi_plugin.meta_gradient import METHODS
 
     for key in ("num_train_iter", "num_eval_iter", "num_log_iter", "epoch", "batch_size", "uratio",
                 "eval_batch_size", "num_labels", "num_classes", "img_size"):  # fmt: skip
         if v[key] < 1:
             yield key, f"must be at least 1, not {v[key]}"
-    for key in ("lr", "mixup_beta"):
-        if key in v and v[key] <= 0:
+    algorithm = ALGORITHMS[v["algorithm"]]
+    for key in ("lr", *getattr(algorithm, "above_zero", ())):
+        if v[key] <= 0:
             yield key, f"must be above 0, not {v[key]}"
+    for key in getattr(algorithm, "not_negative", ()):
+        if v[key] is not None and v[key] < 0:
+            yield key, f"must not be below 0, not {v[key]}"
     if not 0 <= v["ema_m"] < 1:
         yield "ema_m", f"must be in [0, 1), not {v['ema_m']}"
     if v["epoch"] > v["num_train_iter"] >= 1:
@@ -234,9 +239,9 @@ def _impossible(v: dict) -> Iterator[tuple[str, str]]:
         "dataset": dataset_names(),
         "optim": OPTIMIZERS,
         "scheduler": SCHEDULERS,
-        "meta_gradient": METHODS,
         "amp_dtype": AMP_DTYPES,
         "channels_last": CHANNELS_LAST,
+        **getattr(algorithm, "choices", {}),
     }
     for key, allowed in choices.items():
         if key in v and v[key] not in allowed:

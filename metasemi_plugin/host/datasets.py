@@ -46,7 +46,7 @@ def build_splits(args) -> dict[str, Dataset | None]:
         UserError: the data are missing or do not fit the options.
     """
     if args.dataset in DATASETS:
-        splits = DATASETS[args.dataset](args, ulb_views(args.algorithm))
+        splits = DATASETS[args.dataset](args, ulb_views(args))
         return {part: getattr(splits, part) for part in ("train_lb", "train_ulb", "eval", "test")}
     return _host_splits(args)
 
@@ -73,7 +73,7 @@ def _host_splits(args) -> dict[str, Dataset | None]:
             random_numbers.seed_all(args.seed)
             parts = get_dataset(
                 host_args,
-                host_name_with_views(args.algorithm),
+                host_name_with_views(args),
                 args.dataset,
                 args.num_labels,
                 args.num_classes,

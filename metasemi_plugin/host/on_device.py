@@ -9,12 +9,14 @@ import torch
 from semilearn.core.utils import ALGORITHMS, get_data_loader
 from sklearn.exceptions import UndefinedMetricWarning
 from torch import nn
+from torch.utils.data import default_collate
 
 from metasemi_plugin import random_numbers
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host import hooks
 from metasemi_plugin.host.datasets import build_splits
 from metasemi_plugin.host.device import cuda_means, resolve_device
+from metasemi_plugin.host.mean_teacher import require_alive
 from metasemi_plugin.host.optim import build_optimizer, build_scheduler
 from metasemi_plugin.host.streams import Positions, Stream
 from metasemi_plugin.options import Option
@@ -58,6 +60,7 @@ class OnDevice:
     args: argparse.Namespace
 
     def __init__(self, args, net_builder, tb_log=None, logger=None):
+        require_alive(type(self))
         self.device = resolve_device(args.device)
         if self.device.type == "cuda":
             args.gpu = self.device.index or 0
@@ -88,13 +91,14 @@ class OnDevice:
         self.print_fn(f"images: {sizes}")
         return splits
 
+    def batch_sizes(self):
+        """Images a batch of each training set; their order numbers the streams."""
+        lb = self.args.batch_size
+        return {"train_lb": lb, "train_ulb": lb * self.args.uratio}
+
     def set_data_loader(self):
-        sizes = {
-            "train_lb": self.args.batch_size,
-            "train_ulb": self.args.batch_size * self.args.uratio,
-        }
         loaders = {}
-        for number, (name, batch_size) in enumerate(sizes.items()):
+        for number, (name, batch_size) in enumerate(self.batch_sizes().items()):
             positions = Positions(batch_size)
             self.positions.append(positions)
             loaders[name] = get_data_loader(
@@ -163,6 +167,22 @@ class OnDevice:
         with cuda_means(self.device):
             batch = super().process_batch(input_args, **kwargs)
         return {key: self._laid_out(value) for key, value in batch.items()}
+
+    def spare_batches(self, count):
+        """``count`` batches for train_step that this iteration, and no other, draws.
+
+        They come from streams beside those that are trained on, whose places do not move.
+        """
+        streams = [
+            (Stream(self.dataset_dict[name], self.args.seed, 2 + number), size)
+            for number, (name, size) in enumerate(self.batch_sizes().items())
+        ]
+        for place in range(self.it * count, (self.it + 1) * count):
+            batch = {}
+            for stream, size in streams:
+                positions = list(range(place * size, (place + 1) * size))
+                batch |= default_collate(stream.__getitems__(positions))
+            yield self.process_batch(**batch)
 
     def _laid_out(self, value):
         is_image = isinstance(value, torch.Tensor) and value.ndim == 4

@@ -28,16 +28,22 @@ HOST_VIEWS: dict[str, dict[str, str]] = {
 }
 
 
-def ulb_views(algorithm: str) -> dict[str, str]:
-    """Batch key -> kind of view; an algorithm of ours declares them as ``ulb_views``."""
-    return HOST_VIEWS.get(algorithm) or getattr(ALGORITHMS[algorithm], "ulb_views", {})
+def ulb_views(args) -> dict[str, str]:
+    """Batch key -> kind of view that the run described by ``args`` needs.
+
+    An algorithm of ours declares them as ``ulb_views``: that dict, or a static method args -> dict.
+    """
+    if args.algorithm in HOST_VIEWS:
+        return HOST_VIEWS[args.algorithm]
+    views = ALGORITHMS[args.algorithm].ulb_views
+    return views(args) if callable(views) else views
 
 
-def host_name_with_views(algorithm: str) -> str:
-    """The name that makes BasicDataset return just the views that ``algorithm`` needs."""
-    if algorithm in HOST_VIEWS:
-        return algorithm
-    wanted = ulb_views(algorithm)
+def host_name_with_views(args) -> str:
+    """The name that makes BasicDataset return just the views that the run needs."""
+    if args.algorithm in HOST_VIEWS:
+        return args.algorithm
+    wanted = ulb_views(args)
     return next(name for name, views in HOST_VIEWS.items() if views == wanted)
 
 

@@ -17,7 +17,10 @@ HOST_ALGORITHMS = [
     "mixmatch", "meanteacher", "vat", "pimodel", "supervised", "fullysupervised", "pseudolabel",
     "fixmatch", "uda", "remixmatch", "flexmatch", "freematch", "softmatch",
 ]  # fmt: skip
-ALGORITHMS = [*HOST_ALGORITHMS, "metasemi"]
+ALGORITHMS = [
+    *HOST_ALGORITHMS, "metasemi", "supervised_mixup", "ict", "learning_to_reweight",
+    "temporal_ensembling", "sntg", "fast_swa",
+]  # fmt: skip
 
 
 def state(folder):
@@ -48,6 +51,10 @@ def test_all_of_them_are_supported():
 
 
 CASES = [(name, {}) for name in ALGORITHMS]
+CASES += [("sntg", {"sntg_base": "meanteacher"})]
+CASES += [("temporal_ensembling", {"uratio": 100})]  # images are seen again
+CASES += [("metasemi", {"consistency": "ict"}), ("metasemi", {"consistency": "pimodel"})]
+CASES += [("metasemi", {"assumption1": 2, "assumption1_batches": 2})]
 CASES += [("metasemi", {"amp": True, "amp_dtype": dtype}) for dtype in ("float16", "bfloat16")]
 
 
@@ -260,4 +267,4 @@ def test_missing_data_is_one_line_with_the_two_ways_to_get_it(tiny_run, tmp_path
 def test_train_step_keeps_its_signature(build):
     """The host feeds train_step by the names of its parameters."""
     names = inspect.signature(build().train_step).parameters
-    assert list(names) == ["x_lb", "y_lb", "x_ulb_w", "idx_ulb"]
+    assert list(names) == ["x_lb", "y_lb", "x_ulb_w", "x_ulb_s", "idx_ulb"]

@@ -1,0 +1,197 @@
+"""There Are Many Consistent Explanations of Unlabeled Data: Why You Should Average."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from semilearn.algorithms.meanteacher.meanteacher import MeanTeacher
+from semilearn.algorithms.utils import SSL_Argument
+from semilearn.core.hooks import Hook
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import update_bn
+from torch.utils.data import DataLoader
+
+from metasemi_plugin import random_numbers
+from metasemi_plugin.errors import UserError
+
+
+class FastSWA(MeanTeacher):
+    """fast-SWA (Athiwaratkun et al., ICLR 2019, arXiv:1806.05594), section 4, on Mean Teacher.
+
+    The learning rate falls as a cosine that would reach 0 at l1, but from l0 < l1 on it repeats the
+    course of the last c iterations, again and again; the student's weights are averaged several
+    times a cycle, from l0 - c on. The average takes no part in the training; it is what is
+    evaluated, as soon as there is one, with BatchNorm statistics of its own.
+
+    Shapes: B = batch_size, U = B * uratio, C = num_classes; the losses are Mean Teacher's.
+
+    Differences: epochs are counted in iterations, as shares of the training; the defaults are
+    180, 210, 30 and every 3rd of 300 epochs. BatchNorm's statistics come from one pass over the
+    weakly augmented unlabelled images, always with the same augmentation, each batch counting
+    equally. The loss on logits' distance of the authors' implementation is left out (section 2
+    has none). ``scheduler`` and ``num_warmup_iter`` have no effect: the schedule is the method's.
+
+    Args:
+        args: the host's arguments and those of `get_argument`.
+        net_builder: the host's builder of the backbone.
+        tb_log: the host's TensorBoard logger.
+        logger: where the host's messages go.
+
+    Raises:
+        UserError: the lengths of the schedule contradict each other.
+    """
+
+    ulb_views = {"x_ulb_w": "weak", "x_ulb_s": "weak"}
+
+    def __init__(self, args, net_builder, tb_log=None, logger=None):
+        self.cycles = Cycles.of(args)
+        super().__init__(args, net_builder, tb_log, logger)
+        self.scheduler = LambdaLR(self.optimizer, self.cycles.lr_factor)
+        self.num_averaged = 0
+        self.average: dict[str, Tensor] = {}
+        self.average_buffers: dict[str, Tensor] | None = None  # None: not computed yet
+
+    def set_hooks(self):
+        super().set_hooks()
+        # After the host's step of the optimizer (HIGHEST), before its evaluation (HIGH).
+        self.register_hook(AverageHook(), priority="VERY_HIGH")
+
+    @torch.no_grad()
+    def update_average(self) -> None:
+        """w_avg <- w_avg + (w - w_avg) / n for each of the student's parameters."""
+        self.num_averaged += 1
+        for name, p in self.model.named_parameters():
+            before = self.average.get(name, torch.zeros_like(p))
+            self.average[name] = before + (p - before) / self.num_averaged
+        self.average_buffers = None
+
+    def evaluate(self, *args, **kwargs):
+        """The host's evaluation, of the average once there is one, else of the EMA teacher."""
+        if not self.num_averaged:
+            return super().evaluate(*args, **kwargs)
+        with self.average_for_shadow():
+            return super().evaluate(*args, **kwargs)
+
+    @contextmanager
+    def average_for_shadow(self) -> Iterator[None]:
+        """The average in the place of the EMA, which is what the host evaluates."""
+        shadow = self.ema.shadow
+        buffers = {name: b.clone() for name, b in self.model.named_buffers()}
+        self.ema.shadow = self.average
+        try:
+            if self.average_buffers is None:
+                self.recompute_bn()
+                self.average_buffers = {n: b.clone() for n, b in self.model.named_buffers()}
+            self.set_buffers(self.average_buffers)
+            yield
+        finally:
+            self.ema.shadow = shadow
+            self.set_buffers(buffers)
+
+    def set_buffers(self, buffers: dict[str, Tensor]) -> None:
+        for name, b in self.model.named_buffers():
+            b.copy_(buffers[name])
+
+    def recompute_bn(self) -> None:
+        """Set the running statistics to those of one pass of the average over all images."""
+        dataset = self.loader_dict["train_ulb"].dataset
+        number = -(-len(dataset) // self.args.eval_batch_size)
+        parts = [part.tolist() for part in torch.arange(len(dataset)).tensor_split(number)]
+        device = next(self.model.parameters()).device
+        # A loader of its own: the training's keeps its place. Dropout and such draw the same
+        # numbers whenever this is called, so that one average has one result.
+        with random_numbers.untouched():
+            random_numbers.seed_all(self.args.seed)
+            loader = DataLoader(dataset, batch_sampler=parts)
+            self.ema.apply_shadow()
+            update_bn((batch["x_ulb_w"].to(device) for batch in loader), self.model)
+            self.ema.restore()
+
+    def get_save_dict(self):
+        saved = super().get_save_dict()
+        saved["num_averaged"] = self.num_averaged
+        saved["average"] = self.average
+        saved["average_buffers"] = self.average_buffers
+        return saved
+
+    def load_model(self, load_path):
+        checkpoint = super().load_model(load_path)
+        device = next(self.model.parameters()).device
+        self.num_averaged = checkpoint["num_averaged"]
+        self.average = {n: t.to(device) for n, t in checkpoint["average"].items()}
+        self.average_buffers = checkpoint["average_buffers"]
+        return checkpoint
+
+    @staticmethod
+    def get_argument():
+        return [
+            *MeanTeacher.get_argument(),
+            SSL_Argument(
+                "--swa_start",
+                float,
+                180 / 300,
+                "share of the training after which the learning rate goes in cycles, l0",
+            ),
+            SSL_Argument(
+                "--swa_horizon",
+                float,
+                210 / 300,
+                "share of the training at which the first cosine would reach 0, l1",
+            ),
+            SSL_Argument("--swa_cycle", float, 30 / 300, "length of a cycle, as a share, c"),
+            SSL_Argument("--swa_per_cycle", int, 10, "how often a cycle the weights are averaged"),
+        ]
+
+
+class Cycles(NamedTuple):
+    """The schedule in iterations: first phase `start`, its cosine's end `horizon`, one cycle
+    `length`, averaged `every` so many."""
+
+    start: int
+    horizon: int
+    length: int
+    every: int
+
+    @classmethod
+    def of(cls, args) -> "Cycles":
+        """The schedule that the options ask for.
+
+        Raises:
+            UserError: there is none.
+        """
+        if not 0 < args.swa_cycle <= args.swa_start <= args.swa_horizon:
+            raise UserError(
+                f"swa_cycle, swa_start, swa_horizon: must be above 0 and in this order, not "
+                f"{args.swa_cycle:g}, {args.swa_start:g}, {args.swa_horizon:g}"
+            )
+        if args.swa_start - args.swa_cycle >= 1:
+            raise UserError("swa_start: averaging would begin after the end of the training")
+        if args.swa_per_cycle < 1:
+            raise UserError(f"swa_per_cycle: must be at least 1, not {args.swa_per_cycle}")
+        start, horizon, length = (
+            max(1, round(share * args.num_train_iter))
+            for share in (args.swa_start, args.swa_horizon, args.swa_cycle)
+        )
+        return cls(start, horizon, length, every=max(1, length // args.swa_per_cycle))
+
+    def lr_factor(self, step: int) -> float:
+        """Factor of the learning rate after `step` iterations: (1 + cos(pi l / l1)) / 2."""
+        first = self.start - self.length
+        position = step if step < self.start else first + (step - self.start) % self.length
+        return 0.5 * (1 + math.cos(math.pi * position / self.horizon))
+
+    def averages_after(self, step: int) -> bool:
+        """Whether the weights after `step` iterations go into the average."""
+        since = step - (self.start - self.length)
+        return since >= 0 and since % self.length % self.every == 0
+
+
+class AverageHook(Hook):
+    """Averages the student's weights where the schedule says so."""
+
+    def after_train_step(self, algorithm):
+        if algorithm.cycles.averages_after(algorithm.it + 1):
+            algorithm.update_average()

@@ -1,0 +1,36 @@
+"""Learning to Reweight (Ren et al.), as Meta-Semi's authors modified it for unlabelled data."""
+
+import argparse
+
+from metasemi_plugin.algorithms.metasemi import MetaSemi
+
+
+class LearningToReweight(MetaSemi):
+    """Learning to Reweight (Ren et al., ICML 2018, arXiv:1803.09050) with pseudo labels.
+
+    Meta-Semi with another line 11: where v is the meta-gradient of Eq. 8, sample j weighs
+
+        w_j = max(-v_j, 0) / sum_k max(-v_k, 0),    all 0 if that sum is 0,
+
+    so that how much a sample helps counts, and not only whether it helps. The baseline of Table 1:
+    "we retain our approach of generating pseudo-labelled samples, but use their reweighting
+    strategy" (Appendix D).
+
+    Differences from Ren et al.: what is reweighted are the samples of Eq. 13 with the teacher's
+    pseudo labels; the clean loss is that of the mixed labelled batch of Eq. 12, a sum instead of a
+    mean, which the normalisation cancels, as it does the learning rate of the look-ahead step.
+
+    Args:
+        args: those of Meta-Semi, but for ``weights``.
+        net_builder: the host's builder of the backbone.
+        tb_log: the host's TensorBoard logger.
+        logger: where the host's messages go.
+    """
+
+    def __init__(self, args, net_builder, tb_log=None, logger=None):
+        args = argparse.Namespace(**vars(args), weights="normalized")
+        super().__init__(args, net_builder, tb_log, logger)
+
+    @staticmethod
+    def get_argument():
+        return [option for option in MetaSemi.get_argument() if option.name != "--weights"]

@@ -1,0 +1,57 @@
+"""Supervised training with MixUp (Zhang et al.)."""
+
+import torch.nn.functional as F
+from semilearn.algorithms.utils import SSL_Argument
+from semilearn.core import AlgorithmBase
+
+from metasemi_plugin.forward_mode import sample_losses
+from metasemi_plugin.mixup import mixup
+
+
+class SupervisedMixup(AlgorithmBase):
+    """MixUp (Zhang et al., ICLR 2018, arXiv:1710.09412): Table 1's "Supervised + MixUp".
+
+    Cross-entropy on the labelled images, each mixed with another one of its batch. Unlabelled
+    images are not looked at.
+
+    Shapes: B = batch_size, C = num_classes.
+
+    Differences: none known. As in the paper, one lambda a batch and one batch mixed with itself,
+    and targets mixed rather than losses, which is the same for cross-entropy.
+
+    Args:
+        args: the host's arguments and ``mixup_alpha``, lambda ~ Beta(alpha, alpha); the paper has
+            1.0 on CIFAR.
+        net_builder: the host's builder of the backbone.
+        tb_log: the host's TensorBoard logger.
+        logger: where the host's messages go.
+    """
+
+    ulb_views: dict[str, str] = {}
+    above_zero = ("mixup_alpha",)
+
+    def __init__(self, args, net_builder, tb_log=None, logger=None):
+        super().__init__(args, net_builder, tb_log, logger)
+        self.mixup_alpha = args.mixup_alpha
+
+    def train_step(self, x_lb, y_lb):
+        """One iteration.
+
+        Args:
+            x_lb: labelled images, (B, 3, H, W).
+            y_lb: their classes, (B,).
+
+        Returns:
+            The host's out_dict with "loss", and log_dict.
+        """
+        with self.amp_cm():
+            lb = mixup(x_lb, F.one_hot(y_lb, self.num_classes).to(x_lb.dtype), self.mixup_alpha)
+            loss = sample_losses(self.model(lb.x), lb.y).mean()
+
+        out_dict = self.process_out_dict(loss=loss)
+        log_dict = self.process_log_dict(sup_loss=loss.item())
+        return out_dict, log_dict
+
+    @staticmethod
+    def get_argument():
+        return [SSL_Argument("--mixup_alpha", float, 1.0, "alpha of MixUp's Beta(alpha, alpha)")]

@@ -1,0 +1,123 @@
+"""The diagnostics are right, and the training does not notice them."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transcription import (
+    BETA,
+    SEED,
+    Transcription,
+    algorithm_1,
+    cross_entropy,
+    prepare,
+)
+
+from metasemi_plugin import random_numbers, train
+from metasemi_plugin.algorithms.diagnostics import assumption1_ratio
+
+
+def squared_length(grads):
+    return sum((g**2).sum() for g in grads)
+
+
+@pytest.mark.parametrize("consistency", ["none", "ict"])
+def test_ratio_equals_assumption_1(build, batch, consistency):
+    """E ||grad L_meta||^2 / ||grad E G||^2; a consistency term is no part of L_meta."""
+    algorithm = prepare(build, "metasemi", mixup_beta=BETA, consistency=consistency)
+    batches = [batch, {**batch, "x_ulb_w": batch["x_ulb_w"].flip(0), "x_lb": -batch["x_lb"]}]
+    ratios = []
+    for some in ([batches[0]], [batches[1]]):
+        it = Transcription(algorithm)
+        params = list(it.theta.values())
+        meta_loss, _, (x, y) = algorithm_1(it, **some[0])
+        g = torch.autograd.grad(cross_entropy(it.student(x), y).sum(), params)
+        ratios.append((torch.autograd.grad(meta_loss, params), g))
+        torch.manual_seed(SEED)
+        expected = squared_length(ratios[-1][0]) / squared_length(g)
+        assert expected > 1e-6
+        assert assumption1_ratio(algorithm, some) == pytest.approx(expected.item(), rel=1e-10)
+
+    # Over two batches: a mean of squares above, the square of a mean below.
+    class SameDraws:
+        """Restarts the random numbers before each batch, as the transcription does."""
+
+        def __iter__(self):
+            for each in batches:
+                torch.manual_seed(SEED)
+                yield each
+
+    above = sum(squared_length(meta) for meta, _ in ratios) / 2
+    below = squared_length([(a + b) / 2 for a, b in zip(ratios[0][1], ratios[1][1], strict=True)])
+    got = assumption1_ratio(algorithm, SameDraws())
+    assert got == pytest.approx((above / below).item(), rel=1e-10)
+
+
+def test_the_measurement_leaves_no_trace(build):
+    algorithm = prepare(build, "metasemi", net="tiny:net", net_args={"dropout": 0.3})
+    algorithm.model.float()
+    algorithm.ema.shadow = {n: t.float() for n, t in algorithm.ema.shadow.items()}
+    before = {n: t.clone() for n, t in algorithm.model.state_dict().items()}
+    numbers = random_numbers.state()
+    positions = [(p.start, p.stop) for p in algorithm.positions]
+    assert assumption1_ratio(algorithm, algorithm.spare_batches(2)) > 0
+    assert all(torch.equal(before[n], t) for n, t in algorithm.model.state_dict().items())
+    assert all(p.grad is None for p in algorithm.model.parameters())
+    assert torch.equal(random_numbers.state()["torch"], numbers["torch"])
+    assert [(p.start, p.stop) for p in algorithm.positions] == positions
+
+
+def test_training_with_and_without_it_is_bit_identical(tiny_run):
+    saved = []
+    for options in ({}, {"assumption1": 2, "assumption1_batches": 2}):
+        run = train(**tiny_run(save_name=f"run{len(saved)}", net_args={"dropout": 0.3}, **options))
+        saved.append(torch.load(run["folder"] + "/latest_model.pth", weights_only=True))
+    a, b = saved
+    for part in ("model", "ema_model"):
+        assert all(torch.equal(a[part][n], b[part][n]) for n in a[part])
+    for n, state in a["optimizer"]["state"].items():
+        assert torch.equal(state["momentum_buffer"], b["optimizer"]["state"][n]["momentum_buffer"])
+    assert a["history"] == b["history"]
+    assert torch.equal(a["random"]["torch"], b["random"]["torch"])
+
+
+def test_spare_batches_are_not_those_that_are_trained_on(build):
+    algorithm = build()
+    algorithm.epoch = 0
+    algorithm.call_hook("before_train_epoch")
+    trained = next(iter(algorithm.loader_dict["train_ulb"]))
+    first, second = algorithm.spare_batches(2)
+    assert first.keys() == second.keys() == {"x_lb", "y_lb", "x_ulb_w", "idx_ulb"}
+    assert first["x_ulb_w"].shape == trained["x_ulb_w"].shape
+    assert len(first["x_lb"]) == algorithm.args.batch_size
+    (again, _) = algorithm.spare_batches(2)
+    algorithm.it = 1
+    (later, _) = algorithm.spare_batches(2)
+    assert torch.equal(first["x_ulb_w"], again["x_ulb_w"])
+    for other in (trained, second, later):
+        assert not torch.equal(first["idx_ulb"], other["idx_ulb"])
+
+
+def test_both_are_in_tensorboard(tiny_run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    options = {"assumption1": 3, "assumption1_batches": 2, "use_tensorboard": True}
+    run = train(**tiny_run(save_name="run", **options))
+    curves = EventAccumulator(run["folder"] + "/tensorboard", {"histograms": 0})
+    curves.Reload()
+    ratios = curves.Scalars("train/assumption1_ratio")
+    assert [r.step for r in ratios] == [3, 6]  # 3 is no num_log_iter
+    assert all(r.value > 0 for r in ratios)
+    assert "iteration 3: ratio of Assumption 1 " in Path(run["folder"], "log.txt").read_text()
+    histograms = curves.Histograms("train/meta_gradient_histogram")
+    assert [h.step for h in histograms] == [2, 4, 6]
+    assert histograms[0].histogram_value.num == 24
+
+
+def test_without_a_meta_gradient_there_is_no_histogram(tiny_run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = train(**tiny_run(save_name="run", weights="ones", use_tensorboard=True))
+    curves = EventAccumulator(run["folder"] + "/tensorboard", {"histograms": 0})
+    curves.Reload()
+    assert curves.Tags()["histograms"] == []
