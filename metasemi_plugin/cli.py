@@ -1,6 +1,7 @@
 """The command line: ``train.py --c FILE [--key value ...]``."""
 
 import sys
+from collections.abc import Callable
 
 from tqdm import tqdm
 
@@ -66,3 +67,30 @@ def report(summary: dict) -> str:
         f"run folder: {s['folder']}\n"
         f"curves: tensorboard --logdir {s['folder']}"
     )
+
+
+def train_command(argv: list[str]) -> int:
+    """Train one run: what train.py does."""
+    return main(argv)
+
+
+def bench_command(argv: list[str]) -> int:
+    """Time a training step and its rivals."""
+    from metasemi_plugin.bench.command import main as bench
+
+    return bench(argv)
+
+
+def ls_command(argv: list[str]) -> int:
+    """List what there is: ls algorithms, backbones, datasets or configs."""
+    from metasemi_plugin.listing import ls
+
+    return ls(argv)
+
+
+# python -m metasemi_plugin NAME ...: function(argv) -> exit status; its docstring is the help.
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "train": train_command,
+    "ls": ls_command,
+    "bench": bench_command,
+}
