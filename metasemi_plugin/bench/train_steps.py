@@ -55,14 +55,14 @@ def _step(setting: Setting, name: str) -> Callable[[], None]:
     metasemi_plugin.register()
     from metasemi_plugin.host.nets import net_builder
     from metasemi_plugin.host.on_device import on_device
-    from metasemi_plugin.host.runner import _no_host_warnings
+    from metasemi_plugin.host.runner import no_host_warnings
     from metasemi_plugin.host.views import supported_algorithms
 
     if name not in supported_algorithms():
         raise UserError("there is no such algorithm")
     args = setting.run(name)
     torch.manual_seed(0)
-    with _no_host_warnings():
+    with no_host_warnings():
         algorithm = on_device(name)(args, net_builder(args), None, _Silent())
     algorithm.call_hook("before_run", "EMAHook")
     algorithm.model.train()

@@ -6,6 +6,7 @@ last step, `normalise`: moving bytes is four times cheaper than moving floats.
 
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -83,6 +84,7 @@ def rand_augment(images: np.ndarray, generator: torch.Generator) -> np.ndarray:
     return np.stack(strong) if strong else images.copy()
 
 
+@cache  # once: this is called for every batch
 def _host_rand_augment() -> type:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # timm's deprecations, met while semilearn is imported

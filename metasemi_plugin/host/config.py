@@ -202,13 +202,17 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
+def unknown(word: str, words: Iterable[str]) -> str:
+    """ "unknown WORD", with the nearest of ``words`` or, where none is near, all of them."""
+    return f"unknown {word!r}{did_you_mean(word, words) or '; one of ' + ', '.join(words)}"
+
+
 def _known_name(key: str, setting: Setting) -> str:
     from metasemi_plugin.host.views import supported_algorithms
 
     names = supported_algorithms()
     if setting.value not in names:
-        hint = did_you_mean(str(setting.value), names) or "; one of " + ", ".join(names)
-        raise UserError(f"{setting.source}: {key}: unknown {setting.value!r}{hint}")
+        raise UserError(f"{setting.source}: {key}: {unknown(str(setting.value), names)}")
     return str(setting.value)
 
 
@@ -245,8 +249,7 @@ def _impossible(v: dict) -> Iterator[tuple[str, str]]:
     }
     for key, allowed in choices.items():
         if key in v and v[key] not in allowed:
-            near = did_you_mean(v[key], allowed)
-            yield key, f"unknown {v[key]!r}{near or '; one of ' + ', '.join(allowed)}"
+            yield key, unknown(v[key], allowed)
     if v["multiprocessing_distributed"] or v["world_size"] > 1:
         yield "multiprocessing_distributed", "several processes are not supported yet"
     if v["imb_algorithm"] is not None:

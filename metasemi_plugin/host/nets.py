@@ -1,6 +1,5 @@
 """From the option ``net`` to the host's kind of builder."""
 
-import difflib
 import importlib
 from collections.abc import Callable
 
@@ -8,6 +7,7 @@ from semilearn import nets as host_nets
 from semilearn.core.utils import get_net_builder
 
 from metasemi_plugin.errors import UserError
+from metasemi_plugin.host.config import unknown
 from metasemi_plugin.nets.timm_net import timm_builder
 from metasemi_plugin.options import Option
 
@@ -51,9 +51,7 @@ def _named(args) -> Callable:
             raise UserError(f"net: cannot import {args.net!r}: {error}") from error
     names = backbone_names()
     if args.net not in names:
-        near = difflib.get_close_matches(args.net, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "one of " + ", ".join(names)
-        raise UserError(f"net: unknown {args.net!r}; {hint} (or timm/NAME, or module:function)")
+        raise UserError(f"net: {unknown(args.net, names)} (or timm/NAME, or module:function)")
     return get_net_builder(args.net, from_name=False)
 
 

@@ -125,10 +125,8 @@ class OnDevice:
     def set_model(self):
         model = super().set_model()
         _check_net(model, self.args)
-        model = self._prepare(model)
-        on = self.memory_format(model) is torch.channels_last
-        self.image_format = torch.channels_last if on else torch.contiguous_format
-        return model
+        self.image_format = self._image_format(model)
+        return self._prepare(model)
 
     def set_ema_model(self):
         return self._prepare(super().set_ema_model())
@@ -138,16 +136,15 @@ class OnDevice:
             for module in model.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.momentum = self.args.bn_momentum
-        memory_format = self.memory_format(model)
-        return model.to(self.device, memory_format=memory_format)  # type: ignore[call-overload]
+        return model.to(self.device, memory_format=self.image_format)  # type: ignore[call-overload]
 
-    def memory_format(self, model: nn.Module) -> torch.memory_format:
+    def _image_format(self, model: nn.Module) -> torch.memory_format:
         """What the option channels_last means for this backbone."""
         on = self.args.channels_last == "true" or (
             self.args.channels_last == "auto"
             and any(isinstance(module, nn.Conv2d) for module in model.modules())
         )
-        return torch.channels_last if on else torch.preserve_format
+        return torch.channels_last if on else torch.contiguous_format
 
     def set_optimizer(self):
         optimizer = build_optimizer(self.model, self.args)

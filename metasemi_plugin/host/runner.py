@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> dict:
     checkpoint = _claim(folder, args)
     random_numbers.seed_all(args.seed)
     logger = logging.Logger("metasemi_plugin.run")
-    with _no_host_warnings():
+    with no_host_warnings():
         # Built before anything is written or deleted: bad input must not cost a run.
         algorithm = on_device(args.algorithm)(copy.copy(args), net_builder(args), None, logger)
         if checkpoint is None:
@@ -126,7 +126,7 @@ def _log_file(logger: logging.Logger, path: Path):
 
 
 @contextmanager
-def _no_host_warnings():
+def no_host_warnings():
     """Without the warnings that semilearn's own code gives on any run; others come through."""
     with warnings.catch_warnings():
         for message in (
