@@ -3,13 +3,23 @@
 import argparse
 from collections.abc import Callable, Mapping
 
-from metasemi_plugin.data import digits, image_folder
+from metasemi_plugin.data import cifar, digits, image_folder, stl10, svhn
 from metasemi_plugin.data.arrays import ImageArrays
 from metasemi_plugin.data.splits import Splits
 
-__all__ = ["DATASETS", "ImageArrays", "Splits"]
+__all__ = ["DATASETS", "PAPER_DATASETS", "ImageArrays", "Splits"]
 
-DATASETS: dict[str, Callable[[argparse.Namespace, Mapping[str, str]], Splits]] = {
+Builder = Callable[[argparse.Namespace, Mapping[str, str]], Splits]
+
+DATASETS: dict[str, Builder] = {
     "digits": digits.build,
     "image_folder": image_folder.build,
+}
+
+# As in the paper's Appendix D; under the same names semilearn has its own protocols.
+PAPER_DATASETS: dict[str, Builder] = {
+    "cifar10": cifar.build,
+    "cifar100": cifar.build,
+    "svhn": svhn.build,
+    "stl10": stl10.build,
 }

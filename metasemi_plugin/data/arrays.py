@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from metasemi_plugin.data import augment
-from metasemi_plugin.errors import UserError
 
 KINDS = ("plain", "weak", "strong", "rotated")
 
@@ -33,13 +32,14 @@ class ImageArrays(Dataset):
         views: key of the batch -> kind of view, in the order in which they are drawn.
         role: "lb" for batches with labels ("idx_lb", "y_lb"), "ulb" for batches without
             ("idx_ulb").
-        crop_ratio: images move by up to int(H * (1 - crop_ratio)) pixels, as in USB.
+        translation: by how many pixels weak views move at most, each way.
         flip: whether weak views are mirrored with probability 1/2.
         padding_mode: what moves in at the border, "reflect" or "constant" (black).
+        positions: int64 (N,), where the images stand among all images of the data set; None if
+            that is not known. Nothing here depends on it: it is for the record of the split.
 
     Raises:
         ValueError: unknown kind of view, or "rotated" with no strong "x_ulb_s_0" before it.
-        UserError: `crop_ratio` is not in (0, 1].
     """
 
     def __init__(
@@ -51,18 +51,17 @@ class ImageArrays(Dataset):
         std: Sequence[float],
         views: Mapping[str, str],
         role: Literal["lb", "ulb"],
-        crop_ratio: float = 0.875,
+        translation: int,
         flip: bool = True,
         padding_mode: augment.PaddingMode = "reflect",
+        positions: np.ndarray | None = None,
     ) -> None:
-        if not 0 < crop_ratio <= 1:
-            raise UserError(f"crop_ratio must be above 0 and at most 1, not {crop_ratio}")
         _check_views(views)
         self.images, self.targets = images, targets
         self.mean, self.std = mean, std
         self.views, self.role = views, role
-        self.pad = int(images.shape[1] * (1 - crop_ratio))
-        self.flip, self.padding_mode = flip, padding_mode
+        self.translation, self.flip, self.padding_mode = translation, flip, padding_mode
+        self.positions = positions
 
     def __len__(self) -> int:
         return len(self.images)
@@ -89,7 +88,7 @@ class ImageArrays(Dataset):
     def _view(self, kind: str, images: np.ndarray, generator: torch.Generator) -> Tensor:
         if kind in ("weak", "strong"):
             images = augment.translate_and_flip(
-                images, self.pad, self.flip, self.padding_mode, generator
+                images, self.translation, self.flip, self.padding_mode, generator
             )
         if kind == "strong":
             images = augment.rand_augment(images, generator)

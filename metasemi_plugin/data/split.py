@@ -18,10 +18,22 @@ OPTIONS = [
         "images of the training set held out, stratified by class, to choose epochs and settings "
         "on; 0 holds out none",
     ),
+    Option(
+        "label_folds",
+        int,
+        0,
+        "k of a k-fold cross-validation on the labelled images; 0: no cross-validation",
+    ),
+    Option(
+        "label_fold",
+        int,
+        0,
+        "the fold, 0 to label_folds - 1, that is evaluated on and left out of the training",
+    ),
 ]
 
 # One stream of chance a purpose, so that what is drawn for one never moves the other.
-_LABELS, _HOLD_OUT = 1, 2
+_LABELS, _HOLD_OUT, _FOLDS = 1, 2, 3
 
 
 def split_labels(
@@ -113,3 +125,43 @@ def hold_out(
     ]
     validation = np.sort(np.concatenate(held))
     return np.delete(np.arange(len(targets)), validation), validation
+
+
+def leave_out_fold(
+    targets: np.ndarray, num_folds: int, fold: int, num_classes: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """One round of a k-fold cross-validation on labelled images.
+
+    Every fold has as many images of each class as any other, give or take one, and the same is
+    true of the folds as a whole.
+
+    Args:
+        targets: int (N,) in 0..num_classes-1.
+        num_folds: k, at least 2.
+        fold: which of the folds is left out, in 0..num_folds-1.
+        num_classes: number of classes C.
+        seed: not negative.
+
+    Returns:
+        Ascending positions of the images to train on, and of those of the fold.
+
+    Raises:
+        UserError: there are no such folds, or a class has fewer images than there are folds.
+    """
+    if num_folds < 2:
+        raise UserError(f"label_folds must be 0 (none) or at least 2, not {num_folds}")
+    if not 0 <= fold < num_folds:
+        raise UserError(
+            f"label_fold must be 0 to {num_folds - 1}, as label_folds is {num_folds}; not {fold}"
+        )
+    rng = np.random.default_rng([seed, _FOLDS])
+    members = [rng.permutation(np.flatnonzero(targets == label)) for label in range(num_classes)]
+    fewest = min(map(len, members))
+    if fewest < num_folds:
+        raise UserError(
+            f"label_folds {num_folds}: a class has {fewest} labels, which is fewer than there are "
+            "folds; lower label_folds or raise num_labels"
+        )
+    # Dealt out like cards, on from class to class.
+    held = np.sort(np.concatenate(members)[fold::num_folds])
+    return np.delete(np.arange(len(targets)), held), held

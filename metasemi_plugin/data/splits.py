@@ -8,7 +8,7 @@ import numpy as np
 
 from metasemi_plugin.data.arrays import ImageArrays
 from metasemi_plugin.data.augment import PaddingMode
-from metasemi_plugin.data.split import hold_out, split_labels
+from metasemi_plugin.data.split import hold_out, leave_out_fold, split_labels
 from metasemi_plugin.errors import UserError
 
 
@@ -44,21 +44,37 @@ def make_splits(
     val: Images | None = None,
     test: Images | None = None,
     unlabelled: Images | None = None,
+    labelled: np.ndarray | None = None,
     flip: bool,
+    translation: int | None = None,
     padding_mode: PaddingMode = "reflect",
 ) -> Splits:
     """Hold out validation images, choose the labels, and normalise by the training images.
 
+    With `args.label_folds`, one fold of the labelled images is `eval` in place of the validation
+    images. The labelled images are those that the same options choose without folds, and the fold
+    is out of the training altogether, as validation images are: what it says of a setting would be
+    too good if the method had seen it unlabelled. Validation images are then used for nothing,
+    because the cross-validation of Appendix D is one that can do without them.
+
+    The four sets know the `positions` of their images among all images of the data set: those of
+    `train` come first, then `unlabelled`, `val` and `test`.
+
     Args:
-        args: num_val, num_labels, seed, include_lb_to_ulb, algorithm, crop_ratio. With the
-            algorithm "fullysupervised" all training images are labelled, as in USB.
+        args: num_val, num_labels, seed, include_lb_to_ulb, label_folds, label_fold, algorithm,
+            crop_ratio. With the algorithm "fullysupervised" all training images are labelled, as
+            in USB.
         ulb_views: key of the unlabelled batch -> kind of view.
         train: the training images; their targets are all known.
         class_names: one name a class.
         val: validation images, if the data set brings its own.
         test: test images.
         unlabelled: unlabelled images beyond those of `train`.
+        labelled: ascending positions in `train` of the labelled images, if the data set prescribes
+            them; else `args.num_labels` of them are drawn, equally many of each class.
         flip: whether weak views are mirrored.
+        translation: by how many pixels weak views move at most; None: as `args.crop_ratio` says,
+            int(H * (1 - crop_ratio)), as in USB.
         padding_mode: what moves in at the border of a weak view.
 
     Returns:
@@ -68,64 +84,96 @@ def make_splits(
         UserError: sizes that do not fit the images, nothing to evaluate on, validation images from
             two sources, or no unlabelled image for views that need some.
     """
-    num_classes = len(class_names)
-    if args.num_val:
-        if val is not None:
-            raise UserError(
-                f"num_val is {args.num_val}, but the data set has validation images of its own: "
-                "set num_val to 0"
-            )
-        stay, held = hold_out(train.targets, args.num_val, num_classes, args.seed)
-        train, val = train.at(stay), train.at(held)
-    if val is None:
-        val, test = test, None
-    if val is None:
+    if args.num_val and val is not None:
+        raise UserError(
+            f"num_val is {args.num_val}, but the data set has validation images of its own: "
+            "set num_val to 0"
+        )
+    lb, ulb, held = _choose(args, train.targets, class_names, labelled)
+    sizes = [0 if part is None else len(part.targets) for part in (train, unlabelled, val, test)]
+    _, at_unlabelled, at_val, at_test = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
+    validation = (train.at(held), held) if len(held) else (val, at_val)
+    scored = [(images, at) for images, at in (validation, (test, at_test)) if images is not None]
+    if not scored:
         raise UserError("nothing to evaluate on: set num_val, or add validation or test images")
 
-    if args.algorithm == "fullysupervised":
-        lb = ulb = np.arange(len(train.targets))
-    else:
-        lb, ulb = split_labels(
-            train.targets,
-            args.num_labels,
-            num_classes,
-            args.seed,
-            include_lb_to_ulb=args.include_lb_to_ulb,
-            class_names=class_names,
-        )
-    train_lb, train_ulb = train.at(lb), train.at(ulb)
-    mean, std = channel_statistics(train.pixels)
+    mean, std = channel_statistics(train.at(np.union1d(lb, ulb)).pixels)
+    train_ulb = train.at(ulb)
     if unlabelled is not None:
         train_ulb = Images(
             np.concatenate([train_ulb.pixels, unlabelled.pixels]),
             np.concatenate([train_ulb.targets, unlabelled.targets]),
         )
-    if ulb_views and not len(train_ulb.targets):
+        ulb = np.concatenate([ulb, at_unlabelled])
+    if ulb_views and not len(ulb):
         raise UserError(
-            f"all {len(train.targets)} training images are labelled and none is left unlabelled: "
+            f"all {len(lb)} training images are labelled and none is left unlabelled: "
             "lower num_labels or set include_lb_to_ulb"
         )
+    if translation is None:
+        translation = _translation(train.pixels.shape[1], args.crop_ratio)
 
-    def arrays(images: Images, role, views: Mapping[str, str]) -> ImageArrays:
+    def arrays(images: Images, positions: np.ndarray, role, views) -> ImageArrays:
         return ImageArrays(
             images.pixels,
             images.targets,
+            positions=positions,
             mean=mean,
             std=std,
             views=views,
             role=role,
-            crop_ratio=args.crop_ratio,
+            translation=translation,
             flip=flip,
             padding_mode=padding_mode,
         )
 
+    eval_, *test_ = (arrays(images, at, "lb", {"x_lb": "plain"}) for images, at in scored)
     return Splits(
-        train_lb=arrays(train_lb, "lb", {"x_lb": "weak"}),
-        train_ulb=arrays(train_ulb, "ulb", ulb_views),
-        eval=arrays(val, "lb", {"x_lb": "plain"}),
-        test=None if test is None else arrays(test, "lb", {"x_lb": "plain"}),
+        train_lb=arrays(train.at(lb), lb, "lb", {"x_lb": "weak"}),
+        train_ulb=arrays(train_ulb, ulb, "ulb", ulb_views),
+        eval=eval_,
+        test=test_[0] if test_ else None,
         class_names=class_names,
     )
+
+
+def _choose(
+    args: argparse.Namespace,
+    targets: np.ndarray,
+    class_names: list[str],
+    labelled: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ascending positions of the labelled images, the unlabelled, and those to validate on."""
+    num_classes, seed = len(class_names), args.seed
+    stay, held = np.arange(len(targets)), np.arange(0)
+    if args.num_val:
+        candidates = targets.copy()
+        if labelled is not None:
+            candidates[labelled] = -1  # never held out
+        stay, held = hold_out(candidates, args.num_val, num_classes, seed)
+    if args.algorithm == "fullysupervised":
+        lb = stay
+    elif labelled is not None:
+        lb = labelled
+    else:
+        chosen, _ = split_labels(
+            targets[stay], args.num_labels, num_classes, seed, class_names=class_names
+        )
+        lb = stay[chosen]
+    if args.label_folds:
+        trained, fold = leave_out_fold(
+            targets[lb], args.label_folds, args.label_fold, num_classes, seed
+        )
+        lb, held = lb[trained], lb[fold]
+        stay = np.setdiff1d(stay, held)
+    both = args.include_lb_to_ulb or args.algorithm == "fullysupervised"
+    return lb, stay if both else np.setdiff1d(stay, lb), held
+
+
+def _translation(size: int, crop_ratio: float) -> int:
+    if not 0 < crop_ratio <= 1:
+        raise UserError(f"crop_ratio must be above 0 and at most 1, not {crop_ratio}")
+    return int(size * (1 - crop_ratio))
 
 
 def channel_statistics(pixels: np.ndarray) -> tuple[list[float], list[float]]:

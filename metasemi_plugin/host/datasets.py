@@ -3,20 +3,33 @@
 import contextlib
 import copy
 import os
-import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
-from urllib.error import URLError
+from typing import Any, NamedTuple
 
 import numpy as np
 from semilearn.core.utils import get_dataset
 from torch.utils.data import Dataset
 
 from metasemi_plugin import random_numbers
-from metasemi_plugin.data import DATASETS
+from metasemi_plugin.data import DATASETS, PAPER_DATASETS
+from metasemi_plugin.data.fingerprint import fingerprint
+from metasemi_plugin.data.torchvision_files import one_error
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.views import host_name_with_views, ulb_views
+from metasemi_plugin.options import Option
+
+OPTIONS = [
+    Option(
+        "protocol",
+        str,
+        "usb",
+        "how cifar10, cifar100, svhn and stl10 are split and augmented: usb (as semilearn does, no "
+        "validation images) or paper (Appendix D; num_val images are held out)",
+    ),
+]
+
+PROTOCOLS = ("usb", "paper")
 
 
 class HostDataset(NamedTuple):
@@ -39,53 +52,84 @@ def dataset_names() -> list[str]:
     return sorted([*DATASETS, *HOST_DATASETS])
 
 
+class SplitRecord(NamedTuple):
+    """What identifies the split of a run.
+
+    `positions`: part -> int64, where its images stand among all images of the data set; empty for
+    semilearn's own data sets, which do not tell. `hash`: SHA-256 over pixels, targets and
+    positions of all parts.
+    """
+
+    positions: dict[str, np.ndarray]
+    hash: str
+
+
 def build_splits(args) -> dict[str, Dataset | None]:
     """train_lb, train_ulb, eval and test (or None) for the run described by ``args``.
 
     Raises:
         UserError: the data are missing or do not fit the options.
     """
-    if args.dataset in DATASETS:
-        splits = DATASETS[args.dataset](args, ulb_views(args))
-        return {part: getattr(splits, part) for part in ("train_lb", "train_ulb", "eval", "test")}
-    return _host_splits(args)
+    build = DATASETS.get(args.dataset)
+    if build is None:
+        num_classes = HOST_DATASETS[args.dataset].num_classes
+        if args.num_classes != num_classes:
+            raise UserError(f"num_classes: {args.dataset} has {num_classes}; set it so")
+        if args.protocol == "usb":
+            return _host_splits(args)
+        build = PAPER_DATASETS[args.dataset]
+    splits = build(args, ulb_views(args))
+    return {part: getattr(splits, part) for part in ("train_lb", "train_ulb", "eval", "test")}
+
+
+def split_record(parts: Mapping[str, Any]) -> SplitRecord:
+    """The record of what `build_splits` returned; reads all pixels once."""
+    positions = {
+        name: part.positions
+        for name, part in parts.items()
+        if getattr(part, "positions", None) is not None
+    }
+    arrays = {
+        name: [
+            part.images if hasattr(part, "images") else part.data,
+            part.targets,
+            *([positions[name]] if name in positions else []),
+        ]
+        for name, part in parts.items()
+        if part is not None
+    }
+    return SplitRecord(positions, fingerprint(arrays))
 
 
 def _host_splits(args) -> dict[str, Dataset | None]:
-    known = HOST_DATASETS[args.dataset]
-    if args.num_classes != known.num_classes:
-        raise UserError(f"num_classes: {args.dataset} has {known.num_classes}; set it so")
-    if args.num_labels % known.num_classes:
+    if args.num_labels % args.num_classes:
         raise UserError(
             f"num_labels: {args.num_labels} labels cannot be split evenly over the "
-            f"{known.num_classes} classes of {args.dataset}"
+            f"{args.num_classes} classes of {args.dataset}"
         )
-    if args.num_val:
-        raise UserError(f"num_val: not available for the host's {args.dataset}; set it to 0")
+    for key in ("num_val", "label_folds"):
+        if getattr(args, key):
+            raise UserError(
+                f"{key}: {args.dataset} has no validation images with protocol usb; set {key} to 0 "
+                "or protocol to paper"
+            )
     data_dir = Path(args.data_dir).absolute()
     folder = data_dir / args.dataset
     folder.mkdir(parents=True, exist_ok=True)
     # Absolute, so that the host's record of the split goes here and not into site-packages.
     host_args = copy.copy(args)
     host_args.dataset = str(folder)
-    try:
-        with _inside(folder), _impatient(), random_numbers.untouched():
-            random_numbers.seed_all(args.seed)
-            parts = get_dataset(
-                host_args,
-                host_name_with_views(args),
-                args.dataset,
-                args.num_labels,
-                args.num_classes,
-                str(data_dir),
-                args.include_lb_to_ulb,
-            )
-    except (URLError, OSError, RuntimeError) as error:
-        files = ", ".join(known.files)
-        raise UserError(
-            f"data_dir: {args.dataset} is not in {folder} and could not be downloaded ({error}); "
-            f"either run once with a network, or put {files} into {folder}"
-        ) from error
+    with one_error(folder), _inside(folder), random_numbers.untouched():
+        random_numbers.seed_all(args.seed)
+        parts = get_dataset(
+            host_args,
+            host_name_with_views(args),
+            args.dataset,
+            args.num_labels,
+            args.num_classes,
+            str(data_dir),
+            args.include_lb_to_ulb,
+        )
     for part in parts.values():
         if part is not None and part.targets is not None:
             part.targets = np.asarray(part.targets, dtype=np.int64)
@@ -101,13 +145,3 @@ def _inside(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
-
-
-@contextlib.contextmanager
-def _impatient(seconds: float = 10.0) -> Iterator[None]:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)

@@ -4,7 +4,6 @@ import torch
 from torch.utils.data import DataLoader
 
 from metasemi_plugin.data.arrays import ImageArrays
-from metasemi_plugin.errors import UserError
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.1)
 
@@ -13,6 +12,7 @@ def dataset(views, role="ulb", **changes):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (20, 16, 16, 3), dtype=np.uint8)
     targets = np.arange(20, dtype=np.int64) % 3
+    changes = {"translation": 2, **changes}
     return ImageArrays(images, targets, mean=MEAN, std=STD, views=views, role=role, **changes)
 
 
@@ -61,9 +61,9 @@ def test_a_plain_view_is_the_image_normalised():
     np.testing.assert_array_equal(bytes_of(batch["x_ulb"]), data.images[[7, 2]])
 
 
-@pytest.mark.parametrize(("crop_ratio", "pad"), [(1.0, 0), (0.875, 2), (0.8, 3)])
-def test_a_weak_view_moves_by_what_the_crop_ratio_says(crop_ratio, pad):
-    data = dataset({"x": "weak"}, crop_ratio=crop_ratio, flip=False, padding_mode="constant")
+@pytest.mark.parametrize("pad", [0, 2, 3])
+def test_a_weak_view_moves_by_as_many_pixels_as_are_asked_for(pad):
+    data = dataset({"x": "weak"}, translation=pad, flip=False, padding_mode="constant")
     data.images = np.full_like(data.images, 200)
     moved = bytes_of(data.read(list(range(20)) * 20, seeded())["x"])[..., 0]
     black_rows = (moved == 0).all(axis=2).sum(axis=1)
@@ -73,7 +73,7 @@ def test_a_weak_view_moves_by_what_the_crop_ratio_says(crop_ratio, pad):
 def test_flip_is_left_to_the_data_set():
     mirrored = {}
     for flip in (False, True):
-        data = dataset({"x": "weak"}, crop_ratio=1.0, flip=flip)
+        data = dataset({"x": "weak"}, translation=0, flip=flip)
         moved = bytes_of(data.read(range(20), seeded())["x"])
         mirrored[flip] = (moved == data.images[:, :, ::-1]).all(axis=(1, 2, 3)).sum()
     assert mirrored[False] == 0
@@ -81,7 +81,7 @@ def test_flip_is_left_to_the_data_set():
 
 
 def test_a_strong_view_is_augmented_beyond_the_weak_one():
-    data = dataset({"x_ulb_s": "strong"}, crop_ratio=1.0, flip=False)
+    data = dataset({"x_ulb_s": "strong"}, translation=0, flip=False)
     strong = bytes_of(data.read(range(20), seeded())["x_ulb_s"])
     assert (strong != data.images).any(axis=(1, 2, 3)).sum() >= 18
 
@@ -150,9 +150,3 @@ def test_random_views_need_a_generator():
 def test_views_that_cannot_be_made_are_refused(views, message):
     with pytest.raises(ValueError, match=message):
         dataset(views)
-
-
-@pytest.mark.parametrize("crop_ratio", [0, -0.5, 1.01])
-def test_a_crop_ratio_out_of_range_is_refused(crop_ratio):
-    with pytest.raises(UserError, match=f"crop_ratio.*{crop_ratio}"):
-        dataset({}, crop_ratio=crop_ratio)

@@ -26,6 +26,16 @@ def test_with_validation_images(build):
     assert [len(part) for part in splits[:4]] == [40, 1337, 100, 360]
 
 
+def test_cross_validation_on_the_labels(build):
+    labelled = build().train_lb.positions.tolist()
+    rounds = [build(label_folds=4, label_fold=fold) for fold in range(4)]
+    assert sorted(i for splits in rounds for i in splits.eval.positions) == labelled
+    for splits in rounds:
+        assert [len(part) for part in splits[:4]] == [30, 1427, 10, 360]
+        assert sorted(splits.eval.targets) == list(range(10))
+        assert np.bincount(splits.train_lb.targets).tolist() == [3] * 10
+
+
 def test_the_pixels_are_scikit_learns(build):
     splits = build()
     train, test = splits.train_ulb, splits.eval

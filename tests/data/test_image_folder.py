@@ -61,6 +61,17 @@ def test_every_image_is_where_its_name_sorts(build, folder):
                 np.testing.assert_array_equal(image, np.full((4, 4, 3), opened.getpixel((0, 0))))
 
 
+def test_num_val_beside_a_test_set(build, folder):
+    splits = build(num_val=4)
+    assert [len(part) for part in splits[:4]] == [4, 10, 4, 5]
+    assert np.bincount(splits.eval.targets).tolist() == [2, 2]
+    trained = splits.train_ulb.positions.tolist()
+    assert sorted([*trained, *splits.eval.positions]) == list(range(14))
+    assert splits.test.positions.tolist() == list(range(14, 19))
+    other = build(num_val=4, seed=1)
+    assert splits.eval.positions.tolist() != other.eval.positions.tolist()
+
+
 def test_val_and_unlabelled(build, folder, add_images):
     add_images("val/chat noir", 1)
     add_images("val/été", 1)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from metasemi_plugin.data.split import hold_out, split_labels
+from metasemi_plugin.data.split import hold_out, leave_out_fold, split_labels
 from metasemi_plugin.errors import UserError
 
 TARGETS = np.random.default_rng(0).permutation(np.repeat(np.arange(4), [50, 30, 20, 100]))
@@ -94,3 +94,43 @@ def test_images_of_unknown_class_are_never_held_out():
 def test_impossible_numbers_of_validation_images(num_val):
     with pytest.raises(UserError, match=f"num_val .* 200 training images, not {num_val}"):
         hold_out(TARGETS, num_val, 4, seed=0)
+
+
+LABELLED = np.random.default_rng(1).permutation(np.repeat(np.arange(4), [10, 10, 10, 12]))
+
+
+def test_each_labelled_image_is_in_one_fold():
+    rounds = [leave_out_fold(LABELLED, 4, fold, 4, seed=0) for fold in range(4)]
+    assert sorted(np.concatenate([held for _, held in rounds])) == list(range(42))
+    for trained, held in rounds:
+        assert sorted([*trained, *held]) == list(range(42))
+        assert held.tolist() == sorted(held)
+
+
+def test_folds_have_as_many_images_of_each_class_give_or_take_one():
+    folds = [leave_out_fold(LABELLED, 4, fold, 4, seed=0)[1] for fold in range(4)]
+    assert sorted(map(len, folds)) == [10, 10, 11, 11]
+    per_class = np.array([counts(LABELLED[fold]) for fold in folds])
+    assert (np.ptp(per_class, axis=0) <= 1).all()
+
+
+def test_the_seed_alone_chooses_the_folds():
+    first, again, other = (
+        leave_out_fold(LABELLED, 4, 1, 4, seed)[1].tolist() for seed in (1, 1, 2)
+    )
+    assert first == again != other
+
+
+@pytest.mark.parametrize(
+    ("num_folds", "fold", "message"),
+    [
+        (1, 0, r"label_folds must be 0 \(none\) or at least 2, not 1"),
+        (-3, 0, "label_folds .* not -3"),
+        (4, 4, "label_fold must be 0 to 3, as label_folds is 4; not 4"),
+        (4, -1, "label_fold must be 0 to 3, .* not -1"),
+        (11, 0, "label_folds 11: a class has 10 labels, .*lower label_folds or raise num_labels"),
+    ],
+)
+def test_impossible_folds(num_folds, fold, message):
+    with pytest.raises(UserError, match=message):
+        leave_out_fold(LABELLED, num_folds, fold, 4, seed=0)

@@ -132,3 +132,93 @@ def test_no_unlabelled_image_left(build):
 def test_a_class_too_small_is_called_by_its_name(build):
     with pytest.raises(UserError, match="class 'a' has 20"):
         build(num_labels=90, test=images(100, 9))
+
+
+@pytest.mark.parametrize("crop_ratio", [0, -0.5, 1.01])
+def test_a_crop_ratio_out_of_range_is_refused(build, crop_ratio):
+    with pytest.raises(UserError, match=f"crop_ratio.*{crop_ratio}"):
+        build(test=images(100, 9), crop_ratio=crop_ratio)
+
+
+@pytest.mark.parametrize(("crop_ratio", "pixels"), [(1.0, 0), (0.75, 1), (0.5, 2)])
+def test_the_crop_ratio_says_how_far_weak_views_move(build, crop_ratio, pixels):
+    assert build(test=images(100, 9), crop_ratio=crop_ratio).train_lb.translation == pixels
+
+
+def test_positions_count_on_from_one_array_to_the_next(build):
+    extra = Images(images(150, 5).pixels, np.full(5, -1))
+    splits = build(val=images(200, 6), test=images(100, 9), unlabelled=extra)
+    assert splits.train_lb.positions.tolist() == numbers(splits.train_lb)
+    assert splits.train_ulb.positions.tolist() == list(range(65))
+    assert splits.eval.positions.tolist() == list(range(65, 71))
+    assert splits.test.positions.tolist() == list(range(71, 80))
+
+
+def test_positions_of_held_out_images_are_those_in_the_training_set(build):
+    splits = build(num_val=12, test=images(100, 9))
+    for part in (splits.train_lb, splits.train_ulb, splits.eval):
+        assert part.positions.tolist() == numbers(part)
+    assert splits.test.positions.tolist() == list(range(60, 69))
+
+
+def folds(build, **changes):
+    return [build(label_folds=2, label_fold=fold, **changes) for fold in range(2)]
+
+
+@pytest.mark.parametrize("num_val", [0, 12])
+def test_folds_are_made_of_the_labelled_images_there_are_without(build, num_val):
+    plain = build(num_val=num_val, test=images(100, 9))
+    rounds = folds(build, num_val=num_val, test=images(100, 9))
+    labelled = numbers(plain.train_lb)
+    assert sorted(numbers(rounds[0].eval) + numbers(rounds[1].eval)) == labelled
+    for one, other in (rounds, rounds[::-1]):
+        assert numbers(one.train_lb) == numbers(other.eval)
+        assert sorted(one.eval.targets) == [0, 1, 2]
+        assert numbers(one.test) == list(range(100, 109))
+
+
+@pytest.mark.parametrize("with_labelled", [True, False])
+def test_a_fold_is_not_trained_on_and_neither_are_validation_images(build, with_labelled):
+    options = {"num_val": 12, "test": images(100, 9), "include_lb_to_ulb": with_labelled}
+    plain = build(**options)
+    for splits in folds(build, **options):
+        unlabelled = set(numbers(plain.train_ulb)) - set(numbers(splits.eval))
+        assert set(numbers(splits.train_ulb)) == unlabelled
+        assert not set(numbers(splits.train_lb)) & set(numbers(splits.eval))
+        stay = np.array(sorted(unlabelled | set(numbers(splits.train_lb)))) / 255
+        np.testing.assert_allclose(splits.eval.mean, stay.mean())
+
+
+def test_folds_take_the_place_of_validation_images_that_the_data_bring(build):
+    one, _ = folds(build, val=images(200, 6), test=images(100, 9))
+    assert set(numbers(one.eval)) < set(range(60))
+    assert one.eval.positions.tolist() == numbers(one.eval)
+    assert one.test.positions.tolist() == list(range(66, 75))
+
+
+def test_folds_of_labelled_images_that_the_data_prescribe(make_args):
+    args = make_args(num_classes=3, label_folds=2, num_val=6)
+    splits = make_splits(
+        args,
+        {},
+        train=images(0, 60),
+        test=images(100, 9),
+        labelled=np.arange(12),
+        class_names=["a", "b", "c"],
+        flip=False,
+    )
+    assert sorted(numbers(splits.train_lb) + numbers(splits.eval)) == list(range(12))
+
+
+def test_prescribed_labels_are_never_held_out(make_args):
+    splits = make_splits(
+        make_args(num_classes=3, num_val=45, num_labels=3),
+        {},
+        train=images(0, 60),
+        labelled=np.arange(12),
+        class_names=["a", "b", "c"],
+        flip=False,
+    )
+    assert numbers(splits.train_lb) == list(range(12))
+    assert len(splits.eval) == 45
+    assert not set(numbers(splits.eval)) & set(range(12))

@@ -1,6 +1,7 @@
-"""semilearn's CIFAR-10 behind our loaders, on images made here in place of torchvision's."""
+"""CIFAR-10 in both protocols behind our loaders, on images made here in place of torchvision's."""
 
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torchvision
 
 from metasemi_plugin import train
 from metasemi_plugin.errors import UserError
+from metasemi_plugin.host.datasets import split_record
 
 
 @pytest.fixture
@@ -19,6 +21,7 @@ def cifar10(monkeypatch):
         def __init__(self, root, train, download):
             n = 40 if train else 20
             self.targets = [i % 10 for i in range(n)]
+            self.classes = [f"class {i}" for i in range(10)]
             self.data = np.random.default_rng(n).integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
 
     monkeypatch.setattr(torchvision.datasets, "CIFAR10", Fake)
@@ -77,9 +80,57 @@ def test_a_run_writes_into_its_own_folders_alone(cifar10, options, tmp_path, mon
     assert {p.name for p in tmp_path.iterdir()} == {"here", "data", "run"}
 
 
-def test_validation_images_are_refused_for_the_hosts_data(cifar10, options, build):
-    with pytest.raises(UserError, match="num_val"):
-        build(**options(num_val=10))
+@pytest.mark.parametrize("key", ["num_val", "label_folds"])
+def test_validation_images_are_refused_for_the_hosts_protocol(key, cifar10, options, build):
+    with pytest.raises(UserError, match=f"{key}: .* set {key} to 0 or protocol to paper"):
+        build(**options(**{key: 10}))
+
+
+def test_the_papers_protocol_has_validation_and_test_images(cifar10, options, build):
+    built = build(**options(protocol="paper", num_val=10, save_name="run"))
+    sizes = {name: len(part) for name, part in built.dataset_dict.items()}
+    assert sizes == {"train_lb": 20, "train_ulb": 30, "eval": 10, "test": 20}
+
+
+@pytest.mark.parametrize("protocol", ["usb", "paper"])
+def test_without_data_and_without_a_network(protocol, options, build, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise URLError("no network")
+
+    monkeypatch.setattr(torchvision.datasets.utils, "_get_redirect_url", refuse)
+    with pytest.raises(UserError, match=r"cifar10 is not in .*no network.*cifar-10-python"):
+        build(**options(protocol=protocol))
+
+
+def test_an_unknown_protocol(options, build):
+    with pytest.raises(UserError, match="protocol: unknown 'papers'; did you mean 'paper'"):
+        build(**options(protocol="papers"))
+
+
+def record(built):
+    return split_record(built.dataset_dict)
+
+
+def test_the_record_of_a_split_has_the_positions_of_every_part(cifar10, options, build):
+    first, again, other = (
+        record(build(**options(protocol="paper", num_val=10, seed=seed))) for seed in (1, 1, 2)
+    )
+    assert first.hash == again.hash != other.hash
+    assert set(first.positions) == {"train_lb", "train_ulb", "eval", "test"}
+    trained = first.positions["train_ulb"]
+    assert sorted([*trained, *first.positions["eval"]]) == list(range(40))
+    assert first.positions["test"].tolist() == list(range(40, 60))
+    assert first.positions["test"].dtype == np.int64
+
+
+def test_the_record_of_the_hosts_split_is_its_hash(cifar10, options, build):
+    first, again, other = (record(build(**options(seed=seed))) for seed in (1, 1, 2))
+    assert first.hash == again.hash != other.hash
+    assert first.positions == {}
+
+
+def test_the_record_without_a_test_set(build, tiny_run):
+    assert set(record(build(**tiny_run())).positions) == {"train_lb", "train_ulb", "eval"}
 
 
 @pytest.mark.parametrize(

@@ -96,3 +96,46 @@ def test_first_adam_step_has_the_decay_in_the_gradient():
     for after, p, g, decay in one_step(optim="Adam", lr=0.002):
         g = g + decay * p
         torch.testing.assert_close(after, p - 0.002 * g / (g.abs() + 1e-8), rtol=1e-12, atol=1e-12)
+
+
+def on_one_gradient(steps, **changes):
+    """Parameters before and after `steps` steps whose gradient is always the same."""
+    torch.manual_seed(0)
+    model = Tiny(3).double()
+    optimizer = build_optimizer(model, options(**changes))
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    for p in model.parameters():
+        p.grad = torch.randn_like(p)
+    for _ in range(steps):
+        optimizer.step()
+    for n, p in model.named_parameters():
+        assert torch.equal(p, before[n]) == (steps == 0)
+        yield p.detach(), before[n], p.grad, 0.02 if p.ndim > 1 else 0.0
+
+
+@pytest.mark.parametrize("steps", [0, T // 2, T])
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_sgd_after_many_steps(nesterov, steps):
+    """The momentum is g (1 - m^t) / (1 - m) after t steps, a geometric series."""
+    m = 0.9
+    momenta = (steps - m * (1 - m**steps) / (1 - m)) / (1 - m)
+    total = steps + m * momenta if nesterov else momenta
+    for after, p, g, _ in on_one_gradient(steps, nesterov=nesterov, weight_decay=0.0):
+        torch.testing.assert_close(after, p - 0.1 * total * g, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("steps", [0, T // 2, T])
+def test_adam_after_many_steps(steps):
+    """Its corrected moments are g and g^2 at every step."""
+    for after, p, g, _ in on_one_gradient(steps, optim="Adam", lr=0.002, weight_decay=0.0):
+        step = 0.002 * g / (g.abs() + 1e-8)
+        torch.testing.assert_close(after, p - steps * step, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("steps", [0, T // 2, T])
+def test_adamw_after_many_steps_is_adam_with_mixmatchs_decay(steps):
+    for after, p, g, decay in on_one_gradient(steps, optim="AdamW", lr=0.002):
+        expected = p
+        for _ in range(steps):
+            expected = expected * (1 - decay * 0.002) - 0.002 * g / (g.abs() + 1e-8)
+        torch.testing.assert_close(after, expected, rtol=1e-12, atol=1e-12)
