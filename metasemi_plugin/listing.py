@@ -101,9 +101,9 @@ def configs() -> Iterator[str]:
     if root is None:
         raise UserError("ls: there is no folder config here; run it in a copy of the repository")
     keys = ("dataset", "num_labels", "net", "num_train_iter")
-    rows: list[tuple[str, ...]] = [("file", "dataset", "labels", "net", "iterations")]
+    rows: list[tuple[str, ...]] = [("file", "dataset", "labels", "net", "iters")]
     for path in sorted((root / "config").glob("*/*.yaml")):
-        if path.parent.name != "base":
+        if path.parent.name not in ("base", "suites"):
             found = read_yaml(path)
             values = [str(found[key].value) if key in found else "" for key in keys]
             rows.append((str(path.relative_to(root)), *values))

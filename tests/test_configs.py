@@ -1,58 +1,205 @@
-"""Every configuration resolves, and two of a kind differ in the algorithm alone."""
+"""Every configuration resolves, builds, and differs from its neighbours in the method alone."""
 
+import argparse
+import functools
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from semilearn.core.utils import ALGORITHMS
 
+from metasemi_plugin.data.splits import Images, make_splits
+from metasemi_plugin.host import on_device
 from metasemi_plugin.host.config import resolve
+from metasemi_plugin.host.nets import net_builder
+from metasemi_plugin.host.views import ulb_views
 
 CONFIG = Path(__file__).parent.parent / "config"
-RUNS = sorted(p for p in CONFIG.glob("*/*.yaml") if p.parent.name != "base")
+RUNS = sorted(p for p in CONFIG.glob("*/*.yaml") if p.parent.name not in ("base", "suites"))
+CELLS = sorted(path.stem for path in (CONFIG / "base").glob("*_*.yaml") if path.stem != "wrn_28_2")
 # The host's own option for the weight of the unsupervised loss is the method's to set.
 METHODS_OWN = {"algorithm", "ulb_loss_ratio", "save_name"}
 
+TABLE_1 = ["cifar10_1000_cnn13", "cifar10_2000_cnn13", "cifar10_4000_cnn13",
+           "cifar100_4000_cnn13", "cifar100_10000_cnn13"]  # fmt: skip
+TABLE_2 = ["cifar10_250", *(f"cifar10_{n}_wrn_28_2" for n in (500, 1000, 2000, 4000)),
+           "cifar100_10000_wrn_28_2"]  # fmt: skip
+TABLE_3 = ["stl10_1000_wrn_var_37_2"]
+TABLE_4 = ["svhn_500_cnn13", "svhn_1000_cnn13"]
+EVERYWHERE = ["digits_40", "folder_example", "cifar10_250"]
+METHODS = {
+    "metasemi": [*TABLE_1, *TABLE_2, *TABLE_3, *TABLE_4],
+    "supervised": TABLE_1,
+    "supervised_mixup": TABLE_1,
+    "pimodel": [*TABLE_1, *TABLE_4],
+    "temporal_ensembling": [*TABLE_1, *TABLE_4],
+    "meanteacher": [*TABLE_1, *TABLE_2, *TABLE_4],
+    "vat": [*TABLE_1, *TABLE_2, *TABLE_4],
+    "sntg": [*TABLE_1, *TABLE_4],
+    "learning_to_reweight": TABLE_1,
+    "fast_swa": TABLE_1,
+    "ict": [*TABLE_1, *TABLE_4],
+    "mixmatch": [*TABLE_2, *TABLE_3],
+}
+# Table 6: what it changes in Meta-Semi.
+ABLATIONS = {
+    "no_ema": {"teacher": "student", "ema_m": 0.0},
+    "onehot": {"pseudo_label": "onehot"},
+    "mixup_ulb": {"mixup_on": "unlabeled"},
+    "mixup_lb": {"mixup_on": "labeled"},
+    "no_mixup": {"mixup_on": "none"},
+    "ones": {"weights": "ones"},
+    "signed": {"weights": "signed"},
+}
 
-@pytest.mark.parametrize("path", RUNS, ids=lambda p: f"{p.parent.name}/{p.stem}")
+
+@functools.cache
+def resolved(name: str) -> dict:
+    return vars(resolve(str(CONFIG / f"{name}.yaml"), {}))
+
+
+def differences(a: dict, b: dict) -> dict:
+    """What b has and a has otherwise, but for the name of the run."""
+    keys = a.keys() | b.keys()
+    return {k: b.get(k) for k in keys - {"save_name"} if a.get(k) != b.get(k)}
+
+
+def name_of(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
+
+
+@pytest.mark.parametrize("path", RUNS, ids=name_of)
 def test_resolves_and_differs_in_the_algorithm_alone(path):
-    args = vars(resolve(str(path), {}))
+    args = resolved(name_of(path))
     assert args["algorithm"] == path.parent.name
-    kind = path.name.replace("_ict.yaml", ".yaml")
-    reference = vars(resolve(str(CONFIG / "metasemi" / kind), {}))
+    (cell,) = (c for c in CELLS if path.stem == c or path.stem.startswith(f"{c}_"))
     own = METHODS_OWN | {
         argument.name.lstrip("-")
         for name in (args["algorithm"], "metasemi")
         for argument in ALGORITHMS[name].get_argument()
     }
-    different = {k for k in args.keys() | reference.keys() if args.get(k) != reference.get(k)}
-    assert different <= own
+    if path.stem.endswith("_no_ema"):
+        own.add("ema_m")
+    assert differences(resolved(f"metasemi/{cell}"), args).keys() <= own
 
 
-def test_the_same_three_exist_for_each_algorithm():
-    folders = {path.parent for path in RUNS}
-    assert {"metasemi", "supervised", "mixmatch", "meanteacher", "vat", "ict", "supervised_mixup",
-            "learning_to_reweight"} <= {folder.name for folder in folders}  # fmt: skip
-    for folder in folders:
-        assert {"digits_40.yaml", "cifar10_250.yaml", "folder_example.yaml"} <= {
-            path.name for path in folder.iterdir()
-        }
+def test_each_method_has_the_cells_of_its_tables():
+    expected = {
+        f"{method}/{cell}" for method, cells in METHODS.items() for cell in [*EVERYWHERE, *cells]
+    }
+    with_ict = ["digits_40", "folder_example", *TABLE_1, *TABLE_4]
+    expected |= {f"metasemi/{cell}_ict" for cell in with_ict}
+    table_6 = ["cifar100_4000_cnn13", "cifar100_10000_cnn13"]
+    expected |= {f"metasemi/{cell}_{ablation}" for cell in table_6 for ablation in ABLATIONS}
+    assert {name_of(path) for path in RUNS} == expected
 
 
-@pytest.mark.parametrize("kind", ["digits_40", "folder_example"])
-def test_ict_is_a_term_added_to_meta_semi(kind):
-    plain, with_ict = (
-        vars(resolve(str(CONFIG / "metasemi" / name), {}))
-        for name in (f"{kind}.yaml", f"{kind}_ict.yaml")
-    )
-    different = {key for key in plain if plain[key] != with_ict[key]}
-    assert different == {"consistency", "consistency_weight"}
-    assert (with_ict["consistency"], with_ict["consistency_weight"]) == ("ict", 100)
+def test_no_two_share_a_run_folder():
+    names = [resolved(name_of(path))["save_name"] for path in RUNS]
+    assert len(set(names)) == len(names)
 
 
-def test_cifar10_250_is_table_2():
-    args = resolve(str(CONFIG / "metasemi" / "cifar10_250.yaml"), {})
-    assert (args.net, args.batch_size, args.uratio, args.num_labels) == ("wrn_28_2", 32, 3, 250)
-    assert (args.optim, args.lr, args.weight_decay, args.ema_m) == ("AdamW", 0.002, 0.02, 0.999)
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_name_of_a_cell_says_what_it_is(cell):
+    args = resolved(f"metasemi/{cell}")
+    if cell != "folder_example":
+        dataset, labels, *net = cell.split("_")
+        assert (dataset, int(labels)) == (args["dataset"], args["num_labels"])
+        assert not net or "_".join(net) == args["net"]
+    assert args["num_classes"] == (100 if args["dataset"] == "cifar100" else 10)
+
+
+@pytest.mark.parametrize("cell", ["digits_40", "folder_example", *TABLE_1, *TABLE_4])
+def test_ict_is_a_term_added_to_meta_semi(cell):
+    changes = {"consistency": "ict", "consistency_weight": 100.0}
+    if cell in TABLE_4:
+        changes["ict_alpha"] = 0.1
+        assert resolved(f"ict/{cell}")["ict_alpha"] == 0.1
+    assert differences(resolved(f"metasemi/{cell}"), resolved(f"metasemi/{cell}_ict")) == changes
+
+
+@pytest.mark.parametrize("labels", [4000, 10000])
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_an_ablation_changes_one_thing(ablation, labels):
+    cell = f"metasemi/cifar100_{labels}_cnn13"
+    assert differences(resolved(cell), resolved(f"{cell}_{ablation}")) == ABLATIONS[ablation]
+
+
+@pytest.mark.parametrize(
+    ("cell", "train", "held_out"),
+    [*((cell, 50_000, 5_000) for cell in TABLE_1), *((cell, 73_257, 1_000) for cell in TABLE_4)],
+)
+def test_cnn13_trains_600_epochs_as_in_appendix_d(cell, train, held_out):
+    args = argparse.Namespace(**resolved(f"metasemi/{cell}"))
+    assert (args.protocol, args.num_val, args.net) == ("paper", held_out, "cnn13")
+    assert (args.batch_size, args.batch_size * args.uratio) == (25, 75)
+    assert (args.optim, args.lr, args.momentum, args.nesterov) == ("SGD", 0.1, 0.9, True)
+    assert (args.weight_decay, args.scheduler, args.ema_m) == (1e-4, "half_cosine", 0.999)
+    # An epoch is a pass over the unlabelled images, the labelled ones included.
+    assert args.include_lb_to_ulb
+    assert args.num_eval_iter == (train - held_out) // 75
+    assert args.num_train_iter == 600 * args.num_eval_iter
+
+
+@pytest.mark.parametrize("cell", [*TABLE_2, *TABLE_3])
+def test_wrn_trains_on_as_many_images_as_mixmatch(cell):
+    args = argparse.Namespace(**resolved(f"metasemi/{cell}"))
+    stl10 = cell in TABLE_3
+    assert (args.protocol, args.num_val) == ("paper", 500 if stl10 else 5_000)
+    net, size = ("wrn_var_37_2", 96) if stl10 else ("wrn_28_2", 32)
+    assert (args.net, args.img_size, args.batch_size, args.uratio) == (net, size, 32, 3)
+    assert (args.optim, args.lr, args.weight_decay) == ("AdamW", 0.002, 0.02)
+    assert (args.scheduler, args.ema_m) == ("constant", 0.999)
     # 2^16 images an evaluation, 2^26 in all (MixMatch: 2^20 batches of 64)
     assert args.num_eval_iter * args.batch_size == 2**16
     assert args.num_train_iter * args.batch_size == 2**26
+
+
+def test_mixmatch_has_its_authors_settings_where_the_paper_has_a_number():
+    weights = {"cifar10": 75, "cifar100": 150, "stl10": 50}
+    for cell in [*TABLE_2[1:], *TABLE_3]:
+        args = argparse.Namespace(**resolved(f"mixmatch/{cell}"))
+        assert (args.mixup_alpha, args.T) == (0.75, 0.5)
+        assert args.ulb_loss_ratio == weights[args.dataset]
+        # The weight rises over the first 2^20 images.
+        assert args.unsup_warm_up * args.num_train_iter * args.batch_size == 2**20
+
+
+def fake_splits(args):
+    """Two images a class to train on and one to evaluate on, as the data set has them."""
+    targets = np.arange(3 * args.num_classes) % args.num_classes
+    size = args.img_size
+    pixels = np.zeros((len(targets), size, size, 3), dtype=np.uint8)
+    few = argparse.Namespace(**vars(args) | {"num_labels": args.num_classes, "num_val": 0})
+    train, test = (
+        Images(pixels[part], targets[part])
+        for part in (slice(2 * args.num_classes), slice(2 * args.num_classes, None))
+    )
+    names = [str(k) for k in range(args.num_classes)]
+    splits = make_splits(
+        few, ulb_views(args), train=train, test=test, class_names=names, flip=False
+    )
+    return {part: getattr(splits, part) for part in ("train_lb", "train_ulb", "eval", "test")}
+
+
+def kinds():
+    """One configuration for each algorithm and net."""
+    found = {}
+    for path in RUNS:
+        args = argparse.Namespace(**resolved(name_of(path)) | {"device": "cpu", "num_workers": 0})
+        found.setdefault((args.algorithm, args.net), (path, args))
+    return found.values()
+
+
+def test_each_algorithm_is_built_with_each_of_its_nets(monkeypatch):
+    monkeypatch.setattr(on_device, "build_splits", fake_splits)
+    optimizers = {"SGD": torch.optim.SGD, "AdamW": torch.optim.AdamW}
+    for path, args in kinds():
+        built = on_device.on_device(args.algorithm)(args, net_builder(args))
+        assert isinstance(built, ALGORITHMS[args.algorithm]), path
+        assert type(built.optimizer) is optimizers[args.optim]
+        keys = {"train_lb": {"idx_lb", "x_lb", "y_lb"}, "train_ulb": {"idx_ulb", *ulb_views(args)}}
+        for part, expected in keys.items():
+            batch = built.dataset_dict[part].read([0, 1], torch.Generator())
+            assert batch.keys() == expected, path

@@ -8,7 +8,7 @@ import os
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -70,8 +70,8 @@ def resolve(path: str | None, overrides: Mapping[str, object]) -> argparse.Names
         raise UserError("\n".join(problems))
     values["algorithm"] = algorithm.value
     if values["save_name"] is None:
-        keys = ("algorithm", "dataset", "num_labels", "seed")
-        values["save_name"] = "_".join(str(values[key]) for key in keys)
+        task = Path(path).stem if path else f"{values['dataset']}_{values['num_labels']}"
+        values["save_name"] = f"{values['algorithm']}_{task}_{values['seed']}"
     return argparse.Namespace(**values)
 
 
@@ -80,7 +80,7 @@ def options(algorithm: str) -> dict[str, Option]:
     from semilearn.core.utils import ALGORITHMS
 
     from metasemi_plugin.data import image_folder, split
-    from metasemi_plugin.host import device, nets, on_device, optim
+    from metasemi_plugin.host import datasets, device, nets, on_device, optim
 
     known = {
         name: Option(name, *_typed(name, default), "")
@@ -90,14 +90,14 @@ def options(algorithm: str) -> dict[str, Option]:
         name = argument.name.lstrip("-")
         kind = argument.type if isinstance(argument.type, type) else bool
         known[name] = Option(name, kind, argument.default, argument.help)
-    rooms = (device, nets, on_device, optim, image_folder, split)
+    rooms = (datasets, device, nets, on_device, optim, image_folder, split)
     ours = [*_OPTIONS, *(option for room in rooms for option in room.OPTIONS)]
     return known | {option.name: option for option in ours}
 
 
 _OPTIONS = [
     Option("algorithm", str, "metasemi", "name of the algorithm"),
-    Option("save_name", str, None, "run folder in save_dir; null: ALGORITHM_DATASET_LABELS_SEED"),
+    Option("save_name", str, None, "run folder in save_dir; null: ALGORITHM_FILE_SEED"),
     Option("overwrite", bool, False, "replace the run folder if it exists"),
     Option("resume", bool, False, "continue the run in the run folder"),
     Option("use_tensorboard", bool, True, "write TensorBoard curves into the run folder"),
@@ -136,24 +136,42 @@ def _quiet_netstat() -> Iterator[None]:
 
 
 def read_yaml(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Setting]:
-    """Settings of a YAML file on top of those of its ``base:``, a path relative to the file."""
+    """Settings of a YAML file on top of those of its ``base:``.
+
+    That is a path relative to the file, or a list of them, of which later ones win.
+    """
     path = path.resolve()
     if path in chain:
         raise UserError(f"{path}: its base leads back to itself")
+    content = load_mapping(path)
+    bases = content.pop("base", None) or []
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise UserError(
+            f"{path}: base must be one path of a YAML file, relative to this, or a list"
+        )
+    settings: dict[str, Setting] = {}
+    for base in bases:
+        settings |= read_yaml(path.parent / base, (*chain, path))
+    return settings | {key: Setting(value, str(path)) for key, value in content.items()}
+
+
+def load_mapping(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds, {} if it is empty.
+
+    Raises:
+        UserError: it cannot be read, or holds something else.
+    """
     try:
         content = YAML(typ="safe", pure=True).load(path)
     except OSError as error:
-        raise UserError(f"--c: cannot read {path}: {error.strerror}") from error
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
     except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     content = {} if content is None else content
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UserError(f"{path}: must be a mapping of option: value")
-    base = content.pop("base", None)
-    if base is not None and not isinstance(base, str):
-        raise UserError(f"{path}: base must be the path of one YAML file, relative to this one")
-    settings = read_yaml(path.parent / base, (*chain, path)) if base else {}
-    return settings | {key: Setting(value, str(path)) for key, value in content.items()}
+    return content
 
 
 def write_yaml(args: argparse.Namespace, path: Path) -> None:
@@ -220,7 +238,7 @@ def _impossible(v: dict) -> Iterator[tuple[str, str]]:
     """(key, what is wrong with it) for values that no run can have."""
     from semilearn.core.utils import ALGORITHMS
 
-    from metasemi_plugin.host.datasets import dataset_names
+    from metasemi_plugin.host.datasets import PROTOCOLS, dataset_names
     from metasemi_plugin.host.on_device import AMP_DTYPES, CHANNELS_LAST
     from metasemi_plugin.host.optim import OPTIMIZERS, SCHEDULERS
 
@@ -241,6 +259,7 @@ def _impossible(v: dict) -> Iterator[tuple[str, str]]:
         yield "epoch", f"{v['epoch']} epochs do not fit into num_train_iter {v['num_train_iter']}"
     choices = {
         "dataset": dataset_names(),
+        "protocol": PROTOCOLS,
         "optim": OPTIMIZERS,
         "scheduler": SCHEDULERS,
         "amp_dtype": AMP_DTYPES,

@@ -6,6 +6,7 @@ import os
 import warnings
 
 import torch
+from semilearn.core.hooks import Hook
 from semilearn.core.utils import ALGORITHMS, get_data_loader
 from sklearn.exceptions import UndefinedMetricWarning
 from torch import nn
@@ -18,6 +19,7 @@ from metasemi_plugin.host.datasets import build_splits
 from metasemi_plugin.host.device import cuda_means, resolve_device
 from metasemi_plugin.host.mean_teacher import require_alive
 from metasemi_plugin.host.optim import build_optimizer, build_scheduler
+from metasemi_plugin.host.record import RecordHook, RunRecord
 from metasemi_plugin.host.streams import Positions, Stream
 from metasemi_plugin.options import Option
 
@@ -66,6 +68,8 @@ class OnDevice:
             args.gpu = self.device.index or 0
             torch.cuda.set_device(args.gpu)
         self.saved_random: dict | None = None
+        self.record: RunRecord | None = None  # None outside of a run folder
+        self.saved_record: dict = {}
         self.history: list[dict] = []
         self.positions: list[Positions] = []
         with cuda_means(self.device):
@@ -155,9 +159,11 @@ class OnDevice:
         # The same name keeps the slot of the host's hook.
         self.register_hook(hooks.TeacherHook(), "EMAHook", "HIGH")
         self.register_hook(hooks.EvaluateHook(), "EvaluationHook", "HIGH")
+        self.register_hook(Hook(), "CheckpointHook", "HIGH")  # RecordHook saves, later
         self.register_hook(hooks.WallClockHook(), "TimerHook", "LOW")
         self.register_hook(hooks.ProgressHook(), "LoggingHook", "LOWEST")
         self.register_hook(hooks.PositionsHook())
+        self.register_hook(RecordHook(), priority="LOWEST")
         self.register_hook(hooks.RestoreRandomHook(), priority="LOWEST")
 
     def process_batch(self, input_args=None, **kwargs):
@@ -198,6 +204,7 @@ class OnDevice:
         saved["it"] = min(self.it + 1, self.num_train_iter)
         saved["best_eval_acc"] = float(self.best_eval_acc)
         saved["history"] = self.history
+        saved["record"] = {} if self.record is None else self.record.state()
         saved["random"] = random_numbers.state()
         return saved
 
@@ -212,6 +219,7 @@ class OnDevice:
         self.start_epoch = self.it // self.num_iter_per_epoch
         self.history = checkpoint["history"]
         self.saved_random = checkpoint["random"]
+        self.saved_record = checkpoint["record"]
         if self.ema is not None:
             self.ema.load(self.ema_model)
         return checkpoint

@@ -2,57 +2,73 @@
 
 import argparse
 import copy
-import json
 import logging
-import os
 import shutil
-import statistics
-import time
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from metasemi_plugin import random_numbers
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.config import write_yaml
+from metasemi_plugin.host.lock import LOCK, holder, in_use, locked
 
 
 def run(args: argparse.Namespace) -> dict:
     """Train and evaluate the run that ``args`` describes; returns its summary.
 
     The run folder ``save_dir/save_name`` gets config.yaml, log.txt, tensorboard/, latest_model.pth,
-    model_best.pth and summary.json.
+    model_best.pth, and the record: run.json, metrics.jsonl and split.npz.
 
     Raises:
-        UserError: the folder exists and neither resume nor overwrite says what to do with it, or
-            the configuration does not fit the data or the backbone.
+        UserError: the folder exists and neither resume nor overwrite says what to do with it,
+            another process is at it, or the configuration does not fit the data or the backbone.
     """
     from semilearn.core.utils import TBLog
 
     from metasemi_plugin.host.nets import net_builder
     from metasemi_plugin.host.on_device import on_device
+    from metasemi_plugin.host.record import RunRecord
 
     folder = Path(args.save_dir) / args.save_name
-    checkpoint = _claim(folder, args)
+    if (pid := holder(folder)) is not None:
+        raise in_use(folder, pid)
+    _claim(folder, args)
     random_numbers.seed_all(args.seed)
     logger = logging.Logger("metasemi_plugin.run")
     with no_host_warnings():
         # Built before anything is written or deleted: bad input must not cost a run.
         algorithm = on_device(args.algorithm)(copy.copy(args), net_builder(args), None, logger)
-        if checkpoint is None:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            write_yaml(args, folder / "config.yaml")
-        else:
-            algorithm.load_model(checkpoint)
-        algorithm.tb_log = TBLog(str(folder), "tensorboard", args.use_tensorboard)
-        with _log_file(logger, folder / "log.txt"):
-            announce(algorithm)
-            started = time.perf_counter()
-            algorithm.train()
-    summary = summarise(algorithm, time.perf_counter() - started)
-    _write_json(summary, folder / "summary.json")
-    return summary
+        with locked(folder):
+            # Again, as another process may have been here in the meantime.
+            checkpoint = _claim(folder, args)
+            if checkpoint is None:
+                _clear(folder)
+                write_yaml(args, folder / "config.yaml")
+            else:
+                algorithm.load_model(checkpoint)
+            record = algorithm.record = RunRecord(folder, args, algorithm)
+            algorithm.tb_log = TBLog(str(folder), "tensorboard", args.use_tensorboard)
+            record.begin()
+            with _log_file(logger, folder / "log.txt"), _end_noted(record):
+                announce(algorithm)
+                algorithm.train()
+            return summarise(record.write("complete", algorithm.it), folder)
+
+
+@contextmanager
+def _end_noted(record) -> Iterator[None]:
+    """The record of a run that ends before its time says why."""
+    try:
+        yield
+    except BaseException as error:
+        lines = str(error).splitlines() or [""]
+        what = lines[0] if isinstance(error, UserError) else f"{type(error).__name__}: {lines[0]}"
+        ordered = isinstance(error, KeyboardInterrupt | SystemExit)
+        status = "interrupted" if ordered else "failed"
+        record.write(status, record.run["iterations"], None if ordered else what)
+        raise
 
 
 def announce(algorithm) -> None:
@@ -69,24 +85,17 @@ def announce(algorithm) -> None:
     print(line, flush=True)
 
 
-def summarise(algorithm, seconds: float) -> dict:
-    """What a run came to: errors in percent, on test if there is one, chosen on eval."""
-    history, args = algorithm.history, algorithm.args
-    scored_on = "test" if "test" in history[-1] else "eval"
-    best = min(history, key=lambda scores: scores["eval"])
+def summarise(run: dict, folder: Path) -> dict:
+    """What people want to know of a record: errors in percent, chosen on eval."""
     return {
-        "algorithm": args.algorithm,
-        "dataset": args.dataset,
-        "num_labels": args.num_labels,
-        "seed": args.seed,
-        "iterations": algorithm.it,
-        "chosen_on": "validation" if scored_on == "test" else "test",
-        "last_error": history[-1][scored_on],
-        "best_error": best[scored_on],
-        "best_iteration": best["it"],
-        "median_last_20_error": statistics.median(scores[scored_on] for scores in history[-20:]),
-        "seconds": round(seconds, 1),
-        "folder": str(Path(args.save_dir) / args.save_name),
+        **{k: run[k] for k in ("algorithm", "dataset", "num_labels", "seed", "iterations")},
+        "chosen_on": run["chosen_on"],
+        "last_error": run["test"]["last"],
+        "best_error": run["test"]["best"],
+        "best_iteration": run["test"]["best_iteration"],
+        "median_last_20_error": run["test"]["median_last_20"],
+        "seconds": round(run["seconds"], 1),
+        "folder": str(folder),
     }
 
 
@@ -97,9 +106,13 @@ def _claim(folder: Path, args: argparse.Namespace) -> Path | None:
         raise UserError("--resume and --overwrite contradict each other; give one of them")
     if args.resume:
         if not checkpoint.exists():
-            raise UserError(f"--resume: there is no checkpoint {checkpoint} to go on from")
+            raise UserError(
+                f"--resume: there is no checkpoint {checkpoint} to go on from; "
+                "--overwrite starts over"
+            )
         return checkpoint
-    if folder.exists() and not args.overwrite:
+    holds_a_run = folder.exists() and any(path.name != LOCK for path in folder.iterdir())
+    if holds_a_run and not args.overwrite:
         raise UserError(
             f"the run folder {folder} exists; --resume continues it, --overwrite replaces it, "
             f"--save_name NAME takes another"
@@ -107,10 +120,13 @@ def _claim(folder: Path, args: argparse.Namespace) -> Path | None:
     return None
 
 
-def _write_json(content: dict, path: Path) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(part, path)
+def _clear(folder: Path) -> None:
+    """Delete all in a run folder but the lock, which is held."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
 
 
 @contextmanager

@@ -34,10 +34,23 @@ def test_base_is_relative_to_the_file_and_weaker_than_it(yaml, monkeypatch):
     assert (args.batch_size, args.lr, args.uratio) == (9, 2.0, 5)
 
 
-def test_a_base_that_leads_back_is_an_error(yaml):
+def test_of_several_bases_the_last_wins(yaml):
+    yaml("batch_size: 9\nlr: 1\nuratio: 1\n", "task.yaml")
+    yaml("base: ../task.yaml\nlr: 2\nalgorithm: vat\n", "methods/vat.yaml")
+    path = yaml("base: [task.yaml, methods/vat.yaml]\nuratio: 5\n")
+    args = resolve(path, {})
+    assert (args.batch_size, args.lr, args.uratio, args.algorithm) == (9, 2.0, 5, "vat")
+    # The first base says lr as well, and the second one's own base does not come after it.
+    path = yaml("base: [methods/vat.yaml, task.yaml]\n")
+    assert resolve(path, {}).lr == 1.0
+
+
+@pytest.mark.parametrize("base", ["a.yaml", "[fine.yaml, a.yaml]"])
+def test_a_base_that_leads_back_is_an_error(yaml, base):
     yaml("base: b.yaml\n", "a.yaml")
+    yaml("lr: 1\n", "fine.yaml")
     with pytest.raises(UserError, match="leads back to itself"):
-        resolve(yaml("base: a.yaml\n", "b.yaml"), {})
+        resolve(yaml(f"base: {base}\n", "b.yaml"), {})
 
 
 def test_unknown_keys_name_file_key_and_neighbour(yaml):
@@ -111,7 +124,8 @@ def test_all_problems_are_reported_together():
         ("a: [1\n", "not valid YAML"),
         ("- 1\n", "must be a mapping"),
         ("a: 1\na: 2\n", "not valid YAML.*duplicate key"),
-        ("base: [x.yaml]\n", "base must be the path of one YAML file"),
+        ("base: {x: y.yaml}\n", "base must be one path of a YAML file"),
+        ("base: [3]\n", "base must be one path of a YAML file, relative to this, or a list"),
         ("x: !!python/object/apply:os.system ['true']\n", "not valid YAML"),
     ],
 )
@@ -157,8 +171,10 @@ def test_saved_configuration_resolves_to_itself(tmp_path):
     assert isinstance(args, argparse.Namespace)
 
 
-def test_save_name_follows_usb():
+def test_save_name_follows_usb_and_tells_files_of_one_task_apart(yaml):
     assert resolve(None, {"seed": "4", "dataset": "digits"}).save_name == "metasemi_digits_400_4"
+    for name in ("digits_40", "digits_40_ict"):
+        assert resolve(yaml("seed: 4\n", f"{name}.yaml"), {}).save_name == f"metasemi_{name}_4"
 
 
 def test_every_option_of_ours_has_help():

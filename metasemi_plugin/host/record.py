@@ -1,0 +1,251 @@
+"""The record of a run: ``run.json``, what it is and came to, and ``metrics.jsonl``, its course.
+
+metrics.jsonl has a line an evaluation: "it", "seconds" of training until then over all sittings,
+the errors on "eval" and "test" in percent, and what the algorithm logs: "train/..." is the mean
+over the iterations since the evaluation before, anything else its latest value.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict, deque
+from datetime import datetime, timezone
+from numbers import Real
+from pathlib import Path
+
+import numpy as np
+import torch
+from semilearn.core.hooks import CheckpointHook
+
+import metasemi_plugin
+from metasemi_plugin import machine
+from metasemi_plugin.errors import UserError
+from metasemi_plugin.host.config import CALL_OPTIONS
+from metasemi_plugin.host.datasets import split_record
+
+SCHEMA = 1
+PACKAGES = ("torch", "torchvision", "semilearn", "timm")
+RUN, METRICS, SPLIT = "run.json", "metrics.jsonl", "split.npz"
+
+
+class RunRecord:
+    """What is kept of a run in its folder: at the start, at each evaluation, and at the end.
+
+    Of earlier sittings it keeps what led to the checkpoint that the algorithm goes on from.
+
+    Args:
+        folder: the run folder.
+        args: the resolved configuration.
+        algorithm: built, and loaded if the run is resumed.
+
+    Raises:
+        UserError: the run was begun on other data.
+    """
+
+    def __init__(self, folder: Path, args: argparse.Namespace, algorithm):
+        self.folder, self.algorithm = folder, algorithm
+        self.saved = algorithm.saved_record  # the state below as the checkpoint has it, or {}
+        before = _read(folder / RUN) if self.saved else {}
+        split = split_record(algorithm.dataset_dict)
+        if before and before["split"]["hash"] != split.hash:
+            raise UserError(
+                f"the data of the run {folder} have changed since it was begun: bring them back, "
+                "or start the run over with --overwrite"
+            )
+        if split.positions:
+            np.savez_compressed(folder / "part.npz", **split.positions)  # type: ignore[arg-type]
+            os.replace(folder / "part.npz", folder / SPLIT)
+        self.run = {
+            "schema": SCHEMA,
+            "status": "running",
+            "error": None,
+            **{k: getattr(args, k) for k in ("algorithm", "dataset", "num_labels", "net", "seed")},
+            "config": {k: v for k, v in sorted(vars(args).items()) if k not in CALL_OPTIONS},
+            "split": {"hash": split.hash, "file": SPLIT if split.positions else None},
+            "git": checkout(),
+            "versions": versions(),
+            "hardware": hardware(algorithm.device),
+            "started": before.get("started", _now()),
+            "ended": None,
+            "sittings": before.get("sittings", 0) + 1,
+            "num_train_iter": args.num_train_iter,
+        }
+        self.logged: dict[str, list[float]] = defaultdict(list)  # since the last evaluation
+        self.durations: deque[float] = deque(maxlen=1000)
+        self.began = self.last = time.perf_counter()
+
+    def begin(self) -> None:
+        """Start the clock; what was noted after the checkpoint is dropped, as it is done again."""
+        path = self.folder / METRICS
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        _write(path, "".join(f"{line}\n" for line in lines if _it(line) <= self.algorithm.it))
+        self.write("running", self.algorithm.it)
+        self.began = self.last = time.perf_counter()
+
+    def state(self) -> dict[str, float | None]:
+        """What a checkpoint keeps."""
+        measured = statistics.median(self.durations) if self.durations else None
+        return {
+            "seconds": self.saved.get("seconds", 0.0) + time.perf_counter() - self.began,
+            "seconds_per_iteration": measured or self.saved.get("seconds_per_iteration"),
+            "peak_memory_mb": max(
+                peak_memory_mb(self.algorithm.device), self.saved.get("peak_memory_mb", 0.0)
+            ),
+        }
+
+    def log(self, evaluated: bool) -> None:
+        """After each iteration: keep what the algorithm logs, until it is evaluated."""
+        now = time.perf_counter()
+        if not evaluated:
+            self.durations.append(now - self.last)
+        for key, value in self.algorithm.log_dict.items():
+            if isinstance(value, Real):
+                self.logged[key].append(float(value))
+        if evaluated:
+            scores = self.algorithm.history[-1]
+            values = {
+                key: statistics.fmean(seen) if key.startswith("train/") else seen[-1]
+                for key, seen in self.logged.items()
+            }
+            line = {"it": scores["it"], "seconds": round(self.state()["seconds"] or 0, 3)}
+            line |= {k: v if math.isfinite(v) else None for k, v in (scores | values).items()}
+            with open(self.folder / METRICS, "a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+            self.logged.clear()
+
+    def write(self, status: str, iterations: int, error: str | None = None) -> dict:
+        """Replace run.json; returns what is in it."""
+        self.run |= {
+            "status": status,
+            "error": error,
+            "ended": None if status == "running" else _now(),
+            "iterations": iterations,
+            **{key: None if v is None else round(v, 6) for key, v in self.state().items()},
+            **results(self.algorithm.history),
+        }
+        _write(self.folder / RUN, json.dumps(self.run, indent=2) + "\n")
+        return self.run
+
+
+class RecordHook(CheckpointHook):
+    """The host's CheckpointHook, and the record beside it, after every other hook of an iteration.
+
+    A line is written before the checkpoint: one too many is dropped by a resume, which could not
+    make up for one too few.
+    """
+
+    def after_train_step(self, algorithm):
+        record = algorithm.record
+        evaluated = algorithm.history and algorithm.history[-1]["it"] == algorithm.it + 1
+        if record is not None:
+            record.log(evaluated)
+        super().after_train_step(algorithm)
+        if record is not None:
+            if evaluated:
+                record.write("running", algorithm.it + 1)
+            record.last = time.perf_counter()
+
+
+def results(history: list[dict]) -> dict[str, object]:
+    """The errors that a run came to, in percent, on eval and on test, chosen on eval.
+
+    Where there are no validation images, eval is the test set.
+    """
+    if not history:
+        return {"chosen_on": None, "eval": None, "test": None}
+    best = min(history, key=lambda scores: scores["eval"])
+    with_test = "test" in best
+
+    def of(part: str) -> dict[str, object]:
+        return {
+            "last": history[-1][part],
+            "best": best[part],
+            "best_iteration": best["it"],
+            "median_last_20": statistics.median(scores[part] for scores in history[-20:]),
+        }
+
+    return {
+        "chosen_on": "validation" if with_test else "test",
+        "eval": of("eval"),
+        "test": of("test" if with_test else "eval"),
+    }
+
+
+def checkout() -> dict[str, object]:
+    """Commit of the package's sources, and whether they differ from it; None where not known."""
+
+    def git(*words: str) -> str:
+        here = Path(__file__).parent.parent
+        found = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True)
+        found.check_returncode()
+        return found.stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", "__init__.py")  # not another project's checkout
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "-s", "--", "."))}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+
+
+def versions() -> dict[str, str]:
+    """Of Python, this package and what it computes with."""
+    return {
+        "python": platform.python_version(),
+        **{package: machine.package_version(package) for package in PACKAGES},
+        "metasemi_plugin": metasemi_plugin.__version__,
+    }
+
+
+def hardware(device: torch.device) -> dict[str, object]:
+    """What the run computes on."""
+    name, memory = machine.cpu_name(), machine.memory_gb()
+    if device.type == "cuda":
+        gpu = torch.cuda.get_device_properties(device)
+        name, memory = gpu.name, gpu.total_memory / 2**30
+    return {
+        "device": str(device),
+        "name": name,
+        "cores": machine.cpu_cores(),
+        "threads": torch.get_num_threads(),
+        "memory_gb": round(memory, 1),
+    }
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Largest memory so far in MiB: allocated on CUDA, else resident, of the whole process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def _read(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+
+
+def _it(line: str) -> float:
+    """The iteration of a line, which may have been cut off as it was written."""
+    try:
+        return json.loads(line)["it"]
+    except ValueError:
+        return math.inf
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
