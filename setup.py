@@ -10,6 +10,10 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["metasemi_plugin", "metasemi_plugin.*"]),
+    package_data={
+        "metasemi_plugin.experiments": ["published.csv"],
+        "metasemi_plugin.experiments.report": ["page.html.j2"],
+    },
     python_requires=">=3.10",
     install_requires=[
         "semilearn==0.3.2",
@@ -22,11 +26,14 @@ setup(
         "pillow>=10",
         "tqdm>=4.65",
         "ruamel.yaml>=0.18",
+        "jinja2>=3.1",
+        "matplotlib>=3.8",
+        "pandas>=2.2",
     ],
     entry_points={"console_scripts": ["metasemi_plugin = metasemi_plugin.__main__:main"]},
     extras_require={
         "dev": ["pytest>=8", "hypothesis>=6", "ruff>=0.9", "mypy>=1.13"],
-        # Two rows of the table, and its picture.
-        "bench": ["higher>=0.2.1", "torchopt>=0.7.3", "matplotlib>=3.8"],
+        # Two rows of the table.
+        "bench": ["higher>=0.2.1", "torchopt>=0.7.3"],
     },
 )

@@ -6,7 +6,14 @@ Importing this package does nothing; :func:`register` adds what it holds to the 
 from collections.abc import Callable
 
 __version__ = "0.1.0"
-__all__ = ["register", "register_algorithm", "register_backbone", "register_dataset", "train"]
+__all__ = [
+    "compare",
+    "register",
+    "register_algorithm",
+    "register_backbone",
+    "register_dataset",
+    "train",
+]
 
 
 def register() -> None:
@@ -90,3 +97,20 @@ def train(config: str | None = None, **options) -> dict:
     from metasemi_plugin.host.runner import run
 
     return run(resolve(config, options))
+
+
+def compare(what, seeds=None, jobs: int = 1, **options) -> list:
+    """Make the runs that are missing of a suite, and return the records of all its runs.
+
+    Args:
+        what: a file of config/suites, or a list of configurations to set side by side.
+        seeds: of each row; None: the suite's own, or 0, 1 and 2.
+        jobs: runs at a time.
+        **options: see `metasemi_plugin.experiments.compare.compare`; options of runs hold for all.
+
+    Raises:
+        UserError: bad input; a line for each thing, with its name and the remedy.
+    """
+    from metasemi_plugin.experiments.compare import compare
+
+    return compare(what, seeds, jobs, **options)

@@ -29,6 +29,9 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; --resume goes on from the last evaluation", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -88,9 +91,41 @@ def ls_command(argv: list[str]) -> int:
     return ls(argv)
 
 
+def compare_command(argv: list[str]) -> int:
+    """Make the runs of a suite that are missing: compare SUITE_OR_CONFIGS..."""
+    from metasemi_plugin.experiments.compare import main as compare
+
+    return compare(argv)
+
+
+def report_command(argv: list[str]) -> int:
+    """Tables, pictures and a page of records: report SUITE_OR_RUN_FOLDERS..."""
+    from metasemi_plugin.experiments.report.command import main as report
+
+    return report(argv)
+
+
+def validate_command(argv: list[str]) -> int:
+    """Check suites and say what they will take: validate SUITE..."""
+    from metasemi_plugin.experiments.validate import main as validate
+
+    return validate(argv)
+
+
+def export_upstream_command(argv: list[str]) -> int:
+    """Write Meta-Semi, or a fix, into a clone of USB's repository."""
+    from metasemi_plugin.upstream.command import main as export_upstream
+
+    return export_upstream(argv)
+
+
 # python -m metasemi_plugin NAME ...: function(argv) -> exit status; its docstring is the help.
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": train_command,
     "ls": ls_command,
+    "validate": validate_command,
     "bench": bench_command,
+    "compare": compare_command,
+    "report": report_command,
+    "export-upstream": export_upstream_command,
 }

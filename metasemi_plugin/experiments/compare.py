@@ -1,0 +1,147 @@
+"""Make what is missing of a suite: ``python -m metasemi_plugin compare SUITE_OR_CONFIGS...``."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from metasemi_plugin.errors import UserError
+from metasemi_plugin.experiments.execute import Failure, execute
+from metasemi_plugin.experiments.executors import Executor, Processes
+from metasemi_plugin.experiments.plan import next_step, refuse
+from metasemi_plugin.experiments.records import Record, read
+from metasemi_plugin.experiments.suite import Suite, is_suite, load_suite, suite_of_configs
+
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command line; returns the exit status: 1 if a run failed.
+
+    Raises:
+        UserError: the suite is wrong, or something is in the way of its runs.
+    """
+    from metasemi_plugin.cli import parse
+
+    known, others = _parser().parse_known_args(argv)
+    suite = suite_of(known.what, known.seeds, known.name, parse(others))
+    if known.dry_run:
+        return dry_run(suite, known.overwrite)
+    try:
+        failures = make(suite, Processes(known.jobs), known.jobs, known.overwrite)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the last evaluations", file=sys.stderr)
+        return INTERRUPTED
+    return 1 if failures else 0
+
+
+def compare(
+    what: str | os.PathLike | Sequence[str | os.PathLike],
+    seeds: Sequence[int] | None = None,
+    jobs: int = 1,
+    name: str | None = None,
+    overwrite: bool = False,
+    **options,
+) -> list[Record]:
+    """Make what is missing of a suite, and return the records of all its runs.
+
+    Args:
+        what: a suite's file, or configurations to set side by side.
+        seeds: of each of them; None: those of the suite's file, or 0, 1 and 2.
+        jobs: how many processes at a time.
+        name: the runs go to ``saved_models/NAME``; None: the name of the suite's file.
+        overwrite: replace runs that were made with other settings.
+        **options: of every run.
+
+    Raises:
+        UserError: the suite is wrong, or something is in the way of its runs.
+    """
+    paths = [what] if isinstance(what, str | os.PathLike) else list(what)
+    suite = suite_of(paths, seeds, name, options)
+    make(suite, Processes(jobs), jobs, overwrite)
+    return [read(run.folder) for run in suite.runs]
+
+
+def suite_of(
+    paths: Sequence[str | os.PathLike],
+    seeds: Sequence[int] | None,
+    name: str | None,
+    options: dict,
+) -> Suite:
+    """The suite that one file describes, or that configurations make up.
+
+    Raises:
+        UserError: it is wrong, or several suites are named.
+    """
+    if name is not None:
+        options = {"save_dir": f"saved_models/{name}", **options}
+    suites = [path for path in paths if is_suite(path)]
+    if not suites:
+        return suite_of_configs(paths, name or "compare", seeds, options)
+    if len(paths) > 1:
+        raise UserError(f"{suites[0]} is a suite: name it alone, or configurations of runs only")
+    suite = load_suite(paths[0], seeds, options)
+    return suite if name is None else suite._replace(name=name)
+
+
+def make(suite: Suite, executor: Executor, jobs: int, overwrite: bool = False) -> list[Failure]:
+    """Make the runs that are missing, and say what came of it; returns those that failed.
+
+    Raises:
+        UserError: something is in the way of a run; nothing has been started then.
+        KeyboardInterrupt: all runs under way have been stopped.
+    """
+    steps = [next_step(run, overwrite) for run in suite.runs]
+    refuse(steps)
+    for run, step in zip(suite.runs, steps, strict=True):
+        if step.why:
+            print(f"{step.what}: {run}: {step.why}", flush=True)
+    missing = sum(step.what != "done" for step in steps)
+    if not missing:
+        print(f"{suite.name}: all {len(steps)} runs are complete; nothing to do")
+        return []
+    failures = execute(suite.runs, executor, jobs, overwrite)
+    print(f"{suite.name}: {len(steps) - len(failures)} of {len(steps)} runs are complete")
+    for failure in failures:
+        print(f"failed: {failure.run}: {failure.why}\n  log: {failure.log}")
+    return failures
+
+
+def dry_run(suite: Suite, overwrite: bool) -> int:
+    """List the runs and what would be done for them; returns the exit status."""
+    steps = [next_step(run, overwrite) for run in suite.runs]
+    width = max(len(step.what) for step in steps)
+    for run, step in zip(suite.runs, steps, strict=True):
+        length = f"{run.args.num_train_iter} iterations"
+        why = f" ({step.why})" if step.why else ""
+        print(f"{step.what:{width}}  {run}, {length}: {run.folder}{why}")
+    todo = sum(step.what != "done" for step in steps)
+    print(f"{suite.name}: {len(steps)} runs, {len(steps) - todo} complete, {todo} to make")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m metasemi_plugin compare",
+        description="Make the runs of a suite that are missing, go on with those that were cut "
+        "off, and leave those that are complete.",
+        epilog="Any option of a run may be given as --key value; it holds for all runs.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("what", nargs="+", metavar="SUITE_OR_CONFIG", type=Path,
+                        help="a file of config/suites, or configurations of runs")  # fmt: skip
+    parser.add_argument("--seeds", nargs="+", type=int, help="default: the suite's, or 0 1 2")
+    parser.add_argument("--jobs", type=_at_least_1, default=1, help="runs at a time (default: 1)")
+    parser.add_argument("--name", help="the runs go to saved_models/NAME")
+    parser.add_argument("--dry-run", action="store_true", help="list the runs, and make none")
+    parser.add_argument("--overwrite", action="store_true",
+                        help="replace runs that were made with other settings")  # fmt: skip
+    return parser
+
+
+def _at_least_1(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
+    return number

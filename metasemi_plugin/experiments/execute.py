@@ -1,0 +1,165 @@
+"""Make the runs of a suite that are missing, several at a time, and show how far they are."""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from metasemi_plugin.experiments.executors import Executor, Started, stop
+from metasemi_plugin.experiments.plan import STARTS, log_of, next_step
+from metasemi_plugin.experiments.records import read_run
+from metasemi_plugin.experiments.suite import Run
+
+
+class Failure(NamedTuple):
+    """A run that did not become complete."""
+
+    run: Run
+    why: str
+    log: Path
+
+
+def execute(
+    runs: Sequence[Run],
+    executor: Executor,
+    jobs: int,
+    overwrite: bool = False,
+    every: float = 0.5,
+) -> list[Failure]:
+    """Make all runs that are not complete.
+
+    Args:
+        runs: of a suite.
+        executor: where.
+        jobs: how many at a time.
+        overwrite: replace what was made with other settings.
+        every: seconds between two looks at them.
+
+    Returns:
+        Those that failed. One that fails does not stop the others.
+
+    Raises:
+        KeyboardInterrupt: after all runs under way have stopped; calling again goes on.
+    """
+    waiting = list(runs)
+    active: list[tuple[Run, Started]] = []
+    failures: list[Failure] = []
+    with Progress(runs) as progress:
+        try:
+            while waiting or active:
+                for run in waiting.copy():
+                    if len(active) == jobs:
+                        break
+                    step = next_step(run, overwrite)
+                    if step.what == "wait":
+                        continue
+                    waiting.remove(run)
+                    if step.what in STARTS:
+                        progress.say(f"{step.what}: {run}")
+                        active.append((run, executor.start(run, step.what)))
+                    elif step.what == "refuse":  # what came in the way since this began
+                        failures.append(Failure(run, step.why, log_of(run.folder)))
+                for run, started in active.copy():
+                    if started.ended():
+                        active.remove((run, started))
+                        if failure := _failure(run, started.log):
+                            failures.append(failure)
+                        progress.ended(run, failure)
+                progress.look()
+                if waiting or active:
+                    time.sleep(every)
+        except KeyboardInterrupt:
+            progress.say(f"stopping {len(active)} runs ...")
+            stop(started for _, started in active)
+            raise
+    return failures
+
+
+def _failure(run: Run, log: Path) -> Failure | None:
+    record = read_run(run.folder)
+    if record.get("status") == "complete":
+        return None
+    why = record.get("error")
+    if why is None:  # before there was a record, or killed
+        text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        lines = [line for line in text.splitlines() if line.strip()]
+        why = lines[-1] if lines else "it left no message"
+    return Failure(run, why, log)
+
+
+class Progress:
+    """One bar over the iterations of all runs; plain lines where there is no terminal."""
+
+    def __init__(self, runs: Sequence[Run]):
+        self.runs = list(runs)
+        self.total = sum(run.args.num_train_iter for run in runs)
+        self.iterations = [0] * len(runs)
+        self.complete: set[int] = set()
+        self.refresh()
+        self.before, self.began = sum(self.iterations), time.perf_counter()
+        self.looked = self.began
+        self.bar = tqdm(
+            total=self.total,
+            initial=self.before,
+            desc=self.count(),
+            unit="it",
+            smoothing=0,
+            disable=not sys.stderr.isatty(),
+            dynamic_ncols=True,
+        )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.look(now=True)
+        self.bar.close()
+
+    def refresh(self) -> None:
+        """Read how far the runs are that are not complete."""
+        for i, run in enumerate(self.runs):
+            if i not in self.complete:
+                record = read_run(run.folder)
+                self.iterations[i] = min(record.get("iterations", 0), run.args.num_train_iter)
+                if record.get("status") == "complete":
+                    self.complete.add(i)
+
+    def look(self, now: bool = False) -> None:
+        """Move the bar, once in a second or `now`."""
+        if now or time.perf_counter() - self.looked > 1:
+            self.refresh()
+            self.looked = time.perf_counter()
+            self.bar.set_description(self.count(), refresh=False)
+            self.bar.n = sum(self.iterations)
+            self.bar.refresh()
+
+    def ended(self, run: Run, failure: Failure | None) -> None:
+        """Say what a run came to."""
+        self.look(now=True)
+        if failure is None:
+            record = read_run(run.folder)
+            took = tqdm.format_interval(record["seconds"])
+            what = f"complete: {run}: {record['test']['last']:.2f} % in {took}"
+        else:
+            what = f"failed: {run}: {failure.why}"
+        self.say(f"{what}  [{self.count()}, {self.left()} left]")
+
+    def count(self) -> str:
+        """How many runs are complete."""
+        return f"{len(self.complete)}/{len(self.runs)} runs"
+
+    def left(self) -> str:
+        """Time until all is done, by the iterations made since this began."""
+        now = sum(self.iterations)
+        if now == self.before:
+            return "?"
+        seconds = (time.perf_counter() - self.began) / (now - self.before)
+        return tqdm.format_interval(seconds * (self.total - now))
+
+    def say(self, line: str) -> None:
+        """Above the bar, if there is one."""
+        tqdm.write(line)
+        sys.stdout.flush()

@@ -1,0 +1,94 @@
+"""What there is still to do for a run, judged by what is in its folder."""
+
+import argparse
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from metasemi_plugin.errors import UserError
+from metasemi_plugin.experiments.records import read_run, status
+from metasemi_plugin.experiments.suite import Run
+from metasemi_plugin.host.config import options
+from metasemi_plugin.host.lock import LOCK, holder
+
+# Where a run is and how it is watched and fed: nothing that its results depend on.
+NEUTRAL = ("save_dir", "save_name", "use_tensorboard", "num_workers", "num_log_iter")
+# Steps that start a process, with the option of a run that each is.
+STARTS: dict[str, dict[str, bool]] = {
+    "train": {},
+    "resume": {"resume": True},
+    "start over": {"overwrite": True},
+}
+# What a run that was killed before its first checkpoint may have left.
+_BEFORE_CHECKPOINT = {LOCK, "config.yaml", "log.txt", "tensorboard", "split.npz", "metrics.jsonl"}
+
+
+class Step(NamedTuple):
+    """`what` is one of STARTS, or "done", "wait" (another process is at it), "refuse"."""
+
+    what: str
+    why: str = ""
+
+
+def next_step(run: Run, overwrite: bool = False) -> Step:
+    """What to do for a run to become complete.
+
+    Args:
+        run: one of a suite.
+        overwrite: start over where something else is in the way.
+    """
+    folder, record = run.folder, read_run(run.folder)
+    in_the_way = Step("start over", "replaced") if overwrite else Step("refuse")
+    if pid := holder(folder):
+        return Step("wait", f"process {pid} is at it")
+    if not record:
+        there = {path.name for path in folder.iterdir()} if folder.exists() else set()
+        if not there - {LOCK}:
+            return Step("train")
+        if any(not name.endswith(".part") for name in there - _BEFORE_CHECKPOINT):
+            return in_the_way._replace(why=f"{folder} holds something that is not a recorded run")
+        return Step("start over", "cut off before its first checkpoint")
+    if keys := differing(record["config"], run.args):
+        return in_the_way._replace(why=f"{folder} was made with other settings: {', '.join(keys)}")
+    state = status(folder, record)
+    if state == "complete":
+        return Step("done")
+    if (folder / "latest_model.pth").exists():
+        return Step("resume", f"{state} after iteration {record['iterations']}")
+    return Step("start over", f"{state} before its first checkpoint")
+
+
+def differing(recorded: dict, args: argparse.Namespace) -> list[str]:
+    """The settings, with both values, by which a recorded run is not the one of ``args``."""
+    known = options(args.algorithm)
+    # An option that is younger than the record has had its default then.
+    recorded = {key: option.default for key, option in known.items()} | recorded
+    wanted = json.loads(json.dumps({key: getattr(args, key) for key in vars(args) if key in known}))
+    keys = sorted(key for key in recorded.keys() | wanted.keys() if key not in _IGNORED)
+    return [
+        f"{key} ({recorded.get(key)}, now {wanted.get(key)})"
+        for key in keys
+        if recorded.get(key) != wanted.get(key)
+    ]
+
+
+_IGNORED = {*NEUTRAL, *STARTS["resume"], *STARTS["start over"]}
+
+
+def refuse(steps: Iterable[Step]) -> None:
+    """Stop if something is in the way of a run.
+
+    Raises:
+        UserError: names all that is, and what to do.
+    """
+    problems = [step.why for step in steps if step.what == "refuse"]
+    if problems:
+        raise UserError(
+            "\n".join([*problems, "--overwrite replaces these runs, --name NAME makes new ones"])
+        )
+
+
+def log_of(folder: Path) -> Path:
+    """Where the messages of a run go, beside its folder."""
+    return folder.with_name(folder.name + ".log")

@@ -1,0 +1,163 @@
+"""The command line: ``python -m metasemi_plugin report SUITE_OR_RUN_FOLDERS...``."""
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from metasemi_plugin.errors import UserError
+from metasemi_plugin.experiments.compare import suite_of
+from metasemi_plugin.experiments.report import numbers, reference, tables
+from metasemi_plugin.experiments.report.entries import Entry, of_folders, of_suite
+from metasemi_plugin.experiments.report.markdown import escape, markdown
+from metasemi_plugin.experiments.report.page import page
+from metasemi_plugin.experiments.report.pictures import pictures
+
+
+def main(argv: Sequence[str]) -> int:
+    """Read records, write the report, and say where it is.
+
+    Raises:
+        UserError: nothing to report on, or options that do not fit.
+    """
+    from metasemi_plugin.cli import parse
+
+    arguments, rest = _parser().parse_known_args(argv)
+    overrides = parse(rest)
+    report = shlex.join(["python", "-m", "metasemi_plugin", "report", *argv])
+    if all(path.is_dir() for path in arguments.sources):
+        if overrides or arguments.seeds or arguments.name:
+            raise UserError("report: of run folders there is nothing to choose; name fewer of them")
+        name, title, paper = _folder_name(arguments.sources[0]), None, None
+        entries = of_folders(arguments.sources)
+        commands = [_train(entry) for entry in entries]
+    else:
+        suite = suite_of(arguments.sources, arguments.seeds, arguments.name, overrides)
+        name, title, paper = suite.name, suite.title, suite.paper
+        entries = of_suite(suite)
+        commands = [_compare(arguments, overrides)]
+    out = arguments.out or Path("benchmark_results") / name
+    write(entries, out, title or name, [*commands, report], paper, arguments.budget)
+    done = sum(entry.complete for entry in entries)
+    print(f"{done} of {len(entries)} runs are complete")
+    print(f"{out / 'report.html'}\n{out / 'table.md'}\n{out / 'results.csv'}")
+    return 0
+
+
+def _compare(arguments: argparse.Namespace, overrides: dict[str, str]) -> str:
+    words = ["python", "-m", "metasemi_plugin", "compare", *map(str, arguments.sources)]
+    if arguments.name:
+        words += ["--name", arguments.name]
+    if arguments.seeds:
+        words += ["--seeds", *map(str, arguments.seeds)]
+    for key, value in overrides.items():
+        words += [f"--{key}", value]
+    return shlex.join(words)
+
+
+def _train(entry: Entry) -> str:
+    config = entry.record.folder / "config.yaml"
+    return shlex.join(["python", "train.py", "--c", config.as_posix(), "--overwrite"])
+
+
+def _folder_name(folder: Path) -> str:
+    folder = folder.resolve()
+    return folder.parent.name if (folder / "run.json").exists() else folder.name
+
+
+def write(
+    entries: Sequence[Entry],
+    out: Path,
+    title: str,
+    commands: Sequence[str],
+    paper: str | None = None,
+    budget: float | None = None,
+) -> None:
+    """results.csv, table.md, report.html and pictures/ into ``out``.
+
+    Args:
+        entries: the runs, by column.
+        out: the folder; made if need be.
+        title: of the page.
+        commands: what makes runs and report again.
+        paper: table of the paper to compare with.
+        budget: training time, in seconds, at which the error is compared.
+    """
+    runs = numbers.runs(entries, budget)
+    cells = numbers.cells(runs)
+    published = reference.beside(cells, paper)
+    results = tables.result_tables(cells, entries, published)
+    drawn = pictures(entries, cells)
+    done = sum(entry.complete for entry in entries)
+    summary = f"{done} of {len(entries)} runs are complete. {_chosen(cells)}"
+    again = [_checkout(entries), *commands]
+    rest = [
+        *(f"![{escape(p.alt)}](pictures/{p.name}.png)\n\n{escape(p.caption)}" for p in drawn),
+        "## Make it again\n\n" + "\n".join(f"    {line}" for line in again if line),
+    ]
+    html = page(
+        title,
+        summary,
+        tables.RULE,
+        results,
+        drawn,
+        tables.difference_tables(entries),
+        [tables.machine_table(entries), tables.run_table(runs)],
+        [line for line in again if line],
+    )
+
+    folder = out / "pictures"
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in (*folder.glob("*.png"), *folder.glob("*.svg")):
+        old.unlink()
+    for picture in drawn:
+        _write(folder / f"{picture.name}.png", picture.png)
+        _write(folder / f"{picture.name}.svg", picture.svg)
+    _write(out / "results.csv", runs.to_csv(index=False, lineterminator="\n").encode())
+    _write(out / "table.md", markdown(title, summary, tables.RULE, results, rest).encode())
+    _write(out / "report.html", html.encode())
+
+
+def _chosen(cells) -> str:
+    chosen = sorted(cells["chosen_on"].dropna().unique())
+    if chosen == ["test"]:
+        return "The best evaluation is chosen on test, which flatters it."
+    if chosen == ["validation"]:
+        return "The best evaluation is chosen on validation images; test is only reported."
+    return (
+        "The best evaluation is chosen on validation images where a column says so, else on test."
+    )
+
+
+def _checkout(entries: Sequence[Entry]) -> str | None:
+    """The commit, where all runs were made with one."""
+    commits = {(e.record.run.get("git") or {}).get("commit") for e in entries if e.record.run}
+    (commit,) = commits if len(commits) == 1 else (None,)
+    return f"git checkout {commit}" if commit else None
+
+
+def _write(path: Path, content: bytes) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(content)
+    part.replace(path)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m metasemi_plugin report",
+        description="From records of runs to results.csv, table.md, pictures and report.html.",
+        epilog="Options of the runs that were given to compare, --key value, go here as well.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "sources", nargs="+", type=Path, metavar="SUITE_OR_RUN_FOLDERS",
+        help="what was given to compare, or run folders, or folders that hold them",
+    )  # fmt: skip
+    parser.add_argument("--out", type=Path, help="folder; default: benchmark_results/NAME")
+    parser.add_argument(
+        "--budget", type=float, metavar="SECONDS",
+        help="training time at which errors are compared; default: the largest that all reached",
+    )  # fmt: skip
+    parser.add_argument("--seeds", type=int, nargs="+", help="as they were given to compare")
+    parser.add_argument("--name", help="as it was given to compare")
+    return parser

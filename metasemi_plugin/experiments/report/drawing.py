@@ -1,0 +1,99 @@
+"""How the pictures of a report look: styles of rows, figures, and files of them."""
+
+import io
+import itertools
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from metasemi_plugin.experiments.report.entries import Entry
+from metasemi_plugin.experiments.suite import slug
+
+# Okabe and Ito's colours for all kinds of sight, without yellow, which white paper swallows.
+COLOURS = ["#000000", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
+LINES = ["-", "--", "-.", ":", (0, (6, 1.5, 1, 1.5, 1, 1.5))]
+MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">"]
+STYLE: Any = {
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": "medium",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "grid.alpha": 0.5,
+    "grid.linewidth": 0.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 4.5,
+    "svg.hashsalt": "metasemi_plugin",
+    "text.parse_math": False,
+}
+
+
+class Picture(NamedTuple):
+    """A figure and what to say of it: its file's name, a title, a line below, and in words."""
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    png: bytes
+    svg: bytes
+
+
+class Row(NamedTuple):
+    """The runs of one row of a column; ``number`` gives its style in every picture."""
+
+    name: str
+    number: int
+    runs: list[Entry]
+
+    def curves(self) -> list[pd.DataFrame]:
+        """Metrics of the complete runs."""
+        return [run.record.metrics for run in self.runs if run.complete]
+
+    @property
+    def style(self) -> dict:
+        """Of its lines."""
+        n = self.number
+        return {"color": COLOURS[n % len(COLOURS)], "linestyle": LINES[n % len(LINES)]}
+
+    @property
+    def marker(self) -> dict:
+        """Of its points: all the filled ones first, then the hollow ones."""
+        n = self.number
+        hollow = {"markerfacecolor": "white"} if n // len(MARKERS) % 2 else {}
+        return {"marker": MARKERS[n % len(MARKERS)], **hollow}
+
+
+def columns_of(entries: Iterable[Entry]) -> dict[str, list[Row]]:
+    """The rows of each column, in order of appearance."""
+    columns: dict[str, list[Row]] = {}
+    for column, group in itertools.groupby(entries, lambda entry: entry.column):
+        runs: dict[str, list[Entry]] = {}
+        for entry in group:
+            runs.setdefault(entry.name, []).append(entry)
+        columns[column] = [Row(name, number, r) for number, (name, r) in enumerate(runs.items())]
+    return columns
+
+
+def figure_of(width: float, height: float) -> Figure:
+    """Inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def picture_of(figure: Figure, name: str, title: str, caption: str, alt: str) -> Picture:
+    files = {}
+    for form in ("png", "svg"):
+        file = io.BytesIO()
+        # Without the date, so that the same records give the same bytes.
+        clear = {"transparent": True, "metadata": {"Date": None}} if form == "svg" else {"dpi": 144}
+        figure.savefig(file, format=form, **clear)
+        files[form] = file.getvalue()
+    return Picture(slug(name), title, caption, alt, **files)

@@ -1,0 +1,182 @@
+"""The arithmetic of the tables. Errors are in percent, times in seconds."""
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from metasemi_plugin.experiments.report.entries import Entry
+
+# What is told of a run: name -> what it is called.
+ERRORS = {"last": "last", "median_last_20": "median of last 20", "best": "best"}
+
+
+def errors(metrics: pd.DataFrame) -> dict[str, float]:
+    """Test errors of a run: last, median of the last 20 evaluations, best.
+
+    The best is the test error at the evaluation that is first to have the least error on the set
+    the data choose on; where there is no validation set, that is the test set.
+
+    Args:
+        metrics: a line an evaluation: it, eval, and test where eval is not the test set.
+    """
+    if metrics.empty:
+        return {}
+    test = test_errors(metrics)
+    best = metrics["eval"].idxmin()
+    return {
+        "last": test.iloc[-1],
+        "median_last_20": test.iloc[-20:].median(),
+        "best": test[best],
+        "best_iteration": metrics["it"][best],
+    }
+
+
+def test_errors(metrics: pd.DataFrame) -> pd.Series:
+    """The test error at each evaluation."""
+    return metrics["test" if "test" in metrics else "eval"]
+
+
+def at_time(metrics: pd.DataFrame, seconds: float) -> float:
+    """The test error at the last evaluation within ``seconds`` of training; nan if none was."""
+    within = test_errors(metrics)[metrics["seconds"] <= seconds]
+    return within.iloc[-1] if len(within) else math.nan
+
+
+def common_time(entries: Sequence[Entry]) -> float | None:
+    """The largest training time that all complete runs reached; None without such a run."""
+    ends = [e.record.metrics["seconds"].iloc[-1] for e in entries if _judged(e)]
+    return min(ends, default=None)
+
+
+def runs(entries: Sequence[Entry], budget: float | None = None) -> pd.DataFrame:
+    """One line a run, whatever its status: results.csv.
+
+    Args:
+        entries: the runs.
+        budget: training time at which ``error_at_time`` is read; None: by column, the largest
+            that all its complete runs reached.
+    """
+    times = {
+        column: common_time([e for e in entries if e.column == column])
+        if budget is None
+        else budget
+        for column in {e.column for e in entries}
+    }
+    made = pd.DataFrame([_line(entry, times[entry.column]) for entry in entries])
+    return made.astype(dict.fromkeys(_MEASURED, float))
+
+
+# Columns of numbers that a run may not have yet.
+_MEASURED = [*(f"error_{name}" for name in ERRORS), "error_at_time", "best_iteration", "time",
+             "seconds", "seconds_per_iteration", "peak_memory_mb"]  # fmt: skip
+
+
+def _line(entry: Entry, time: float | None) -> dict[str, object]:
+    run, metrics = entry.record.run, entry.record.metrics
+    own = errors(metrics)
+    hardware, git = run.get("hardware", {}), run.get("git", {})
+    return {
+        "column": entry.column,
+        "row": entry.row,
+        "varied": ", ".join(f"{key}={value}" for key, value in entry.varied.items()),
+        "seed": entry.seed,
+        "status": entry.record.status,
+        "algorithm": entry.config.get("algorithm"),
+        "dataset": entry.config.get("dataset"),
+        "num_labels": entry.config.get("num_labels"),
+        "net": entry.config.get("net"),
+        "iterations": run.get("iterations", 0),
+        "num_train_iter": entry.config.get("num_train_iter"),
+        "chosen_on": run.get("chosen_on"),
+        **{f"error_{name}": own.get(name, math.nan) for name in ERRORS},
+        "best_iteration": own.get("best_iteration", math.nan),
+        "time": math.nan if time is None else time,
+        "error_at_time": at_time(metrics, time) if own and time is not None else math.nan,
+        "seconds": run.get("seconds", math.nan),
+        "seconds_per_iteration": run.get("seconds_per_iteration", math.nan),
+        "peak_memory_mb": run.get("peak_memory_mb", math.nan),
+        "started": run.get("started"),
+        "ended": run.get("ended"),
+        "commit": git.get("commit"),
+        "dirty": git.get("dirty"),
+        "device": hardware.get("name"),
+        "folder": entry.record.folder.as_posix(),
+        "why": run.get("error"),
+    }
+
+
+# Of the complete runs of a cell.
+_AVERAGED = [*(f"error_{name}" for name in ERRORS), "error_at_time"]
+
+
+def cells(runs: pd.DataFrame) -> pd.DataFrame:
+    """One line a cell (column, row, varied), in order of appearance.
+
+    ``runs`` is the number of its runs and ``n`` that of the complete ones, of which all else is
+    made: ``error_*`` means, ``error_*_std`` sample standard deviations (n - 1; nan for one run),
+    the mean of seconds an iteration, and the largest peak memory.
+    """
+    keys = ["column", "row", "varied"]
+    made = []
+    for key, group in runs.groupby(keys, sort=False):
+        done = group[group["status"] == "complete"]
+        cell = dict(zip(keys, key, strict=True)) | {"runs": len(group), "n": len(done)}
+        for name in _AVERAGED:
+            cell |= {name: done[name].mean(), f"{name}_std": done[name].std(ddof=1)}
+        cell["time"] = group["time"].iloc[0]
+        cell["seconds_per_iteration"] = done["seconds_per_iteration"].mean()
+        cell["peak_memory_mb"] = done["peak_memory_mb"].max()
+        for name in ("algorithm", "dataset", "num_labels", "net", "chosen_on"):
+            cell[name] = group[name].dropna().iloc[0] if group[name].notna().any() else None
+        made.append(cell)
+    return pd.DataFrame(made)
+
+
+def leader(cells: pd.DataFrame, error: str) -> int | None:
+    """The label of the best cell, if it is better than the runner-up by more than the spread.
+
+    The spread is sqrt(s1^2 + s2^2) of both cells' sample standard deviations. No cell leads if
+    there is no runner-up, or if either of the two has a run that is not complete or one run only.
+
+    Args:
+        cells: those of one column.
+        error: which error, e.g. "error_last".
+    """
+    ranked = cells.dropna(subset=[error]).sort_values(error, kind="stable")
+    if len(ranked) < 2:
+        return None
+    best, second = ranked.iloc[0], ranked.iloc[1]
+    if any(cell["n"] < max(cell["runs"], 2) for cell in (best, second)):
+        return None
+    spread = math.hypot(best[f"{error}_std"], second[f"{error}_std"])
+    return ranked.index[0] if second[error] - best[error] > spread else None
+
+
+def name_of(line: dict) -> str:
+    """The row and what is varied in it, of a line of `runs` or `cells`."""
+    return ", ".join(filter(None, [line["row"], line["varied"]]))
+
+
+def mean_curve(curves: Sequence[pd.DataFrame], value: str) -> pd.DataFrame:
+    """Mean and sample standard deviation over seeds at the iterations that all of them have.
+
+    Returns:
+        Indexed by iteration: seconds (mean), mean, std (0 for one run).
+    """
+    kept = [curve.dropna(subset=[value]) for curve in curves if value in curve]
+    if not kept:
+        return pd.DataFrame({"seconds": [], "mean": [], "std": []})
+    by_it = pd.concat(kept).groupby("it")
+    found = pd.DataFrame(
+        {
+            "seconds": by_it["seconds"].mean(),
+            "mean": by_it[value].mean(),
+            "std": by_it[value].std(ddof=1).fillna(0),
+        }
+    )
+    return found[by_it.size() == len(kept)]
+
+
+def _judged(entry: Entry) -> bool:
+    return entry.complete and not entry.record.metrics.empty

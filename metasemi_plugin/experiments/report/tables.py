@@ -1,0 +1,259 @@
+"""The tables of a report, as cells with a text to read and a value to sort by."""
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from metasemi_plugin.experiments.plan import log_of
+from metasemi_plugin.experiments.report import numbers
+from metasemi_plugin.experiments.report.entries import Entry, differences
+from metasemi_plugin.experiments.report.reference import SOURCES
+
+RULE = (
+    "Test errors in percent: mean ± sample standard deviation over the seeds of the runs that are "
+    "complete. Bold is the least mean of a column if it is ahead of the runner-up by more than "
+    "√(s₁² + s₂²) of their standard deviations; both need all their runs complete, two at least."
+)
+
+
+class Cell(NamedTuple):
+    """What is read, and what is sorted by (the text, where there is no value)."""
+
+    text: str
+    value: float | None = None
+    bold: bool = False
+
+
+class Table(NamedTuple):
+    """Rows under a head; below stand the runs that are not complete, and notes."""
+
+    title: str
+    head: list[str]
+    rows: list[list[Cell]]
+    unfinished: list[str] = []
+    notes: list[str] = []
+
+    @property
+    def numeric(self) -> set[int]:
+        """Places of the columns that hold numbers."""
+        return {n for row in self.rows for n, cell in enumerate(row) if cell.value is not None}
+
+
+def result_tables(
+    cells: pd.DataFrame, entries: Sequence[Entry], published: pd.DataFrame
+) -> list[Table]:
+    """An overview if there are several columns, then for each column its rows and its times.
+
+    Args:
+        cells: see `numbers.cells`.
+        entries: the runs they were made of.
+        published: indexed like ``cells``; see `reference.beside`.
+    """
+    columns = list(dict.fromkeys(cells["column"]))
+    tables = [overview(cells, columns)] if len(columns) > 1 else []
+    for column in columns:
+        here = cells[cells["column"] == column]
+        lines = unfinished([entry for entry in entries if entry.column == column])
+        tables.append(column_table(column, here, published.loc[here.index], lines))
+    for column in columns:
+        here = cells[cells["column"] == column]
+        if here["error_at_time"].notna().any():
+            own = [e for e in entries if e.column == column]
+            tables.append(time_table(column, here, own))
+    return tables
+
+
+def overview(cells: pd.DataFrame, columns: Sequence[str]) -> Table:
+    """Rows by columns: the last error."""
+    names = list(dict.fromkeys(map(numbers.name_of, _records(cells))))
+    best = {
+        column: numbers.leader(cells[cells["column"] == column], "error_last") for column in columns
+    }
+    found = {
+        (numbers.name_of(cell), cell["column"]): _error(
+            cell, "error_last", index == best[cell["column"]]
+        )
+        for index, cell in zip(cells.index, _records(cells), strict=True)
+    }
+    rows = [[Cell(name), *(found.get((name, c), Cell("")) for c in columns)] for name in names]
+    return Table("Last error", ["method", *columns], rows)
+
+
+def column_table(
+    column: str, cells: pd.DataFrame, published: pd.DataFrame, unfinished: list[str]
+) -> Table:
+    """All there is to know of a column, a line a row."""
+    chosen = sorted(cells["chosen_on"].dropna().unique())
+    names = {**numbers.ERRORS, "best": f"best on {' or '.join(chosen) or 'validation'}"}
+    best = {name: numbers.leader(cells, f"error_{name}") for name in names}
+    beside = [source for source in SOURCES if published[source].notna().any()]
+    head = ["method", "runs", *names.values()]
+    for source in beside:
+        head += [SOURCES[source], f"difference to {SOURCES[source]}"]
+    head += ["s an iteration", "peak memory, MiB"]
+    rows = []
+    for index, cell in zip(cells.index, _records(cells), strict=True):
+        row = [Cell(numbers.name_of(cell)), _count(cell)]
+        row += [_error(cell, f"error_{name}", index == best[name]) for name in names]
+        for source in beside:
+            row += _published(cell, published.loc[index], source)
+        row += [_seconds(cell["seconds_per_iteration"]), _number(cell["peak_memory_mb"], ".0f")]
+        rows.append(row)
+    return Table(column, head, rows, unfinished, _footnotes(published, beside))
+
+
+def time_table(column: str, cells: pd.DataFrame, entries: Sequence[Entry]) -> Table:
+    """The error at a fixed training time beside the error at the end (Table 5 of the paper)."""
+    time = cells["time"].iloc[0]
+    best = numbers.leader(cells, "error_at_time")
+    rows = []
+    for index, cell in zip(cells.index, _records(cells), strict=True):
+        own = [e for e in entries if e.name == numbers.name_of(cell) and e.complete]
+        ends = [e.record.metrics["seconds"].iloc[-1] for e in own if len(e.record.metrics)]
+        rows.append(
+            [
+                Cell(numbers.name_of(cell)),
+                _count(cell),
+                _error(cell, "error_at_time", index == best),
+                _error(cell, "error_last"),
+                Cell(f"{min(ends):.0f}" if ends else "", min(ends, default=None)),
+            ]
+        )
+    head = ["method", "runs", f"after {time:.0f} s", "last", "s in all, shortest"]
+    early = [row[0].text for row in rows if row[-1].value is not None and row[-1].value < time]
+    notes = [f"Ended before, so that its last error counts: {', '.join(early)}."] if early else []
+    return Table(f"{column}, the same training time", head, rows, notes=notes)
+
+
+def unfinished(entries: Iterable[Entry]) -> list[str]:
+    """A line a run that is not complete: which, why, how far it came, and its log."""
+    lines = []
+    for entry in entries:
+        if entry.complete:
+            continue
+        run = entry.record.run
+        line = f"{entry.name}, seed {entry.seed}: {entry.record.status}"
+        if run.get("error"):
+            line += f" ({run['error']})"
+        if run:
+            line += f", {run.get('iterations', 0)} of {run.get('num_train_iter')} iterations"
+            log = log_of(entry.record.folder)
+            line += f", log: {log if log.exists() else entry.record.folder / 'log.txt'}"
+        lines.append(line)
+    return lines
+
+
+def difference_tables(entries: Sequence[Entry]) -> list[Table]:
+    """By column, the settings in which its rows differ, side by side."""
+    tables = []
+    for column, group in itertools.groupby(entries, lambda entry: entry.column):
+        found = differences(list(group))
+        if found:
+            rows = [
+                [Cell(key), *(Cell(", ".join(map(_setting, vs))) for vs in values.values())]
+                for key, values in found.items()
+            ]
+            tables.append(Table(column, ["option", *next(iter(found.values()))], rows))
+    return tables
+
+
+def run_table(runs: pd.DataFrame) -> Table:
+    """Every run."""
+    told = [*numbers.ERRORS.values(), "s", "s an iteration", "folder"]
+    head = ["column", "method", "seed", "status", "iterations", *told]
+    rows = [
+        [
+            Cell(run["column"]),
+            Cell(numbers.name_of(run)),
+            Cell(str(run["seed"]), run["seed"]),
+            Cell(run["status"]),
+            Cell(f"{run['iterations']}", run["iterations"]),
+            *(_number(run[f"error_{name}"], ".2f") for name in numbers.ERRORS),
+            _number(run["seconds"], ".0f"),
+            _seconds(run["seconds_per_iteration"]),
+            Cell(run["folder"]),
+        ]
+        for run in _records(runs)
+    ]
+    return Table("Every run", head, rows)
+
+
+def machine_table(entries: Sequence[Entry]) -> Table:
+    """Commit, hardware and versions, a line each combination that runs were made with."""
+    lines: Counter[tuple[str, ...]] = Counter()
+    for entry in entries:
+        if run := entry.record.run:
+            git, hardware = run.get("git") or {}, run.get("hardware") or {}
+            commit = (git.get("commit") or "unknown")[:12]
+            dirty = " with changes not committed" if git.get("dirty") else ""
+            memory = hardware.get("memory_gb")
+            parts = [
+                str(hardware.get("name", "")),
+                f"{hardware.get('device', '')}",
+                f"{hardware.get('threads', '?')} of {hardware.get('cores', '?')} cores",
+                "" if memory is None else f"{memory:.0f} GB",
+            ]
+            versions = ", ".join(f"{k} {v}" for k, v in (run.get("versions") or {}).items())
+            lines[commit + dirty, ", ".join(filter(None, parts)), versions] += 1
+    rows = [[Cell(str(n), n), *map(Cell, line)] for line, n in lines.items()]
+    return Table("Made with", ["runs", "commit", "hardware", "versions"], rows)
+
+
+def _published(cell: dict, published: pd.Series, source: str) -> list[Cell]:
+    number = published[source]
+    if number is None or pd.isna(number.error):
+        return [Cell(""), Cell("")]
+    own = cell[f"error_{number.measure}"]
+    gap = own - number.error
+    return [
+        Cell(_plus_minus(number.error, number.std), number.error),
+        Cell("" if math.isnan(gap) else f"{gap:+.2f}", None if math.isnan(gap) else gap),
+    ]
+
+
+def _footnotes(published: pd.DataFrame, beside: Sequence[str]) -> list[str]:
+    """What the published numbers are, and which of ours they are compared with."""
+    lines = {
+        f"{SOURCES[source]}: {number.source}; {number.net}. Difference: our "
+        f"{numbers.ERRORS[number.measure]} minus theirs."
+        + (f" {number.note}" if number.note else "")
+        for source in beside
+        for number in published[source].dropna()
+    }
+    return sorted(lines)
+
+
+def _records(frame: pd.DataFrame) -> list[dict]:
+    return frame.to_dict("records")
+
+
+def _count(cell: dict) -> Cell:
+    n, of = cell["n"], cell["runs"]
+    return Cell(str(n) if n == of else f"{n} of {of}", n)
+
+
+def _error(cell: dict, name: str, bold: bool = False) -> Cell:
+    if math.isnan(cell[name]):
+        return Cell("")
+    return Cell(_plus_minus(cell[name], cell[f"{name}_std"]), cell[name], bold)
+
+
+def _plus_minus(mean: float, std: float | None) -> str:
+    return f"{mean:.2f}" if std is None or math.isnan(std) else f"{mean:.2f} ± {std:.2f}"
+
+
+def _number(value: float, form: str) -> Cell:
+    return Cell("") if math.isnan(value) else Cell(f"{value:{form}}", value)
+
+
+def _seconds(value: float) -> Cell:
+    return _number(value, ".3f")
+
+
+def _setting(value: object) -> str:
+    names: dict[object, str] = {None: "null", True: "true", False: "false"}
+    return names.get(value, str(value)) if isinstance(value, bool | None) else str(value)
