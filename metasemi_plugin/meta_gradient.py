@@ -43,7 +43,8 @@ def meta_gradient(
 ) -> Tensor:
     """Derivative of the labelled loss with respect to each sample's weight: Eq. 8 at w = 0.
 
-    Parameters, buffers, their flags and the model's mode are left as they were.
+    Parameters, buffers, their flags, the model's mode and the global random numbers are left as
+    they were.
 
     Args:
         model: any module whose output is logits (N, C) or a dict with "logits".
@@ -58,7 +59,7 @@ def meta_gradient(
     Raises:
         ValueError: an unknown method.
     """
-    with buffers_restored(model):
+    with buffers_restored(model), random_numbers.untouched():
         return meta_gradient_and_losses(model, x_lb, y_lb, x_ulb, y_ulb, lr=lr, method=method)[0]
 
 

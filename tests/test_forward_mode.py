@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 from torch.testing import assert_close
 
+from metasemi_plugin.bench import step as bench
+from metasemi_plugin.bench.setting import Batches, Setting
 from metasemi_plugin.forward_mode import sample_losses, sweep
+from metasemi_plugin.meta_gradient import meta_gradient
 
 C = 5
 
@@ -327,25 +330,62 @@ def test_sweep_is_exact_for_any_small_net(layers, seed):
         nn.Conv2d(3, 4, 3), *layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, C)
     )
     assert_exact(model, torch.randn(4, 3, 9, 9), tolerance=1e-9)
+    assert_as_unrolled_and_no_trace(model.double(), random_batches(3, 5, 9, torch.float64))
+
+
+def random_batches(lb, ulb, size, dtype=torch.float32):
+    """X~ and U~, `lb` and `ulb` images."""
+    x, y = torch.randn(lb + ulb, 3, size, size), torch.randn(lb + ulb, C).softmax(1)
+    x, y = x.to(dtype), y.to(dtype)
+    return Batches(x[:lb], y[:lb], x[lb:], y[lb:])
+
+
+def assert_as_unrolled_and_no_trace(model, batches):
+    """Forward mode is Algorithm 1's virtual step, and leaves all as it was, to the bit."""
+    before, rng = copy.deepcopy(model), torch.get_rng_state()
+    grads = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
+    forward = meta_gradient(model, *batches)
+    assert relative_error(forward, meta_gradient(model, *batches, method="unrolled")) < 1e-9
+    assert torch.equal(torch.get_rng_state(), rng)
+    for now, then in zip(model.state_dict().values(), before.state_dict().values(), strict=True):
+        assert torch.equal(now, then)
+    for now, then, grad in zip(model.parameters(), before.parameters(), grads, strict=True):
+        assert now.requires_grad == then.requires_grad
+        assert (now.grad is None) if grad is None else torch.equal(now.grad, grad)
 
 
 # Precision
 
 
-@pytest.mark.parametrize("build", [lambda: cnn13(16), wide_resnet], ids=["cnn13", "wide resnet"])
-def test_single_precision_agrees_with_double(build):
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cnn13 in place",
+        "cnn13 channels last",
+        "wide resnet",
+        "semilearn vit",
+        "timm resnet18",
+        "timm convnext with drop-path",
+        "timm vit",
+        "shared layer",
+        "grouped convolution",
+        "depthwise convolution",
+        "residual in place",
+    ],
+)
+def test_single_precision_agrees_with_double(name):
+    """With the unrolled graph in double precision: to 1e-5, and every sign that is clear."""
     torch.manual_seed(0)
-    model, x = build(), torch.randn(16, 3, 16, 16)
-    targets, direction = random_problem(model, x)
-    exact = sweep(
-        copy.deepcopy(model).double(),
-        x.double(),
-        targets.double(),
-        {name: t.double() for name, t in direction.items()},
-    )[1]
-    derivative = sweep(model, x, targets, direction)[1]
-    assert derivative.dtype == torch.float32
-    assert relative_error(derivative.double(), exact) < 1e-5
+    size = 32 if name.startswith(("semilearn", "timm resnet", "timm convnext")) else 16
+    lb, ulb = (1, 3) if name.startswith("semilearn") else (8, 12)
+    batches = random_batches(lb, ulb, size)
+    model = started(NETS[name](), batches.x_ulb)
+    torch.manual_seed(bench.SEED)
+    v = meta_gradient(model, *batches)
+    assert v.dtype == torch.float32
+    got = bench.compare(v.double(), bench.exact_on_same_piece(model, batches, Setting()))
+    assert got["max_rel_diff"] < 1e-5
+    assert got["sign_agreement"] == 1
 
 
 def test_autocast_sees_the_same_signs():

@@ -1,10 +1,14 @@
 """What Meta-Semi shows of itself while it trains. Nothing here changes the training."""
 
+import functools
 from collections.abc import Iterable
 
 import torch
+from PIL import Image, ImageDraw, ImageFont
 from semilearn.core.hooks import Hook
 from torch import Tensor
+from torchvision.transforms.functional import pil_to_tensor, to_pil_image
+from torchvision.utils import make_grid
 
 from metasemi_plugin import random_numbers
 from metasemi_plugin.meta_gradient import buffers_restored, labelled_gradient
@@ -51,7 +55,7 @@ def pseudo_label_accuracy(
 
 
 class DiagnosticsHook(Hook):
-    """Distribution of the meta-gradient, and the ratio of Assumption 1 after the update.
+    """Meta-gradients and the samples that they keep and drop; Assumption 1 after the update.
 
     It runs after the host's logging, which knows scalars only and has intervals of its own.
     """
@@ -59,11 +63,17 @@ class DiagnosticsHook(Hook):
     def after_train_step(self, algorithm):
         step, tb_log = algorithm.it + 1, algorithm.tb_log
 
-        writer = getattr(tb_log, "writer", None)
-        if writer and self.every_n_iters(algorithm, algorithm.num_log_iter):
-            gradient = algorithm.out_dict["meta_gradient"]
-            if gradient is not None and gradient.isfinite().all():
+        writer, gradient = getattr(tb_log, "writer", None), algorithm.out_dict["meta_gradient"]
+        if writer and gradient is not None and gradient.isfinite().all():
+            if self.every_n_iters(algorithm, algorithm.num_log_iter):
                 writer.add_histogram("train/meta_gradient_histogram", gradient, step)
+            interval = algorithm.args.image_grid
+            if self.every_n_iters(
+                algorithm, algorithm.num_eval_iter if interval is None else interval
+            ):
+                lb, ulb = algorithm.out_dict["lb"], algorithm.out_dict["ulb"]
+                grid = kept_and_dropped(ulb, gradient, num_lb=len(lb.x))
+                writer.add_image("train/kept_and_dropped", grid, step)
 
         if self.every_n_iters(algorithm, algorithm.args.assumption1):
             batches = algorithm.spare_batches(algorithm.args.assumption1_batches)
@@ -72,6 +82,61 @@ class DiagnosticsHook(Hook):
             algorithm.print_fn(f"iteration {step}: ratio of Assumption 1 {ratio:.4g}")
             if tb_log is not None:
                 tb_log.update({"train/assumption1_ratio": ratio}, step)
+
+
+def kept_and_dropped(ulb: Mixed, gradient: Tensor, num_lb: int, count: int = 8) -> Tensor:
+    """The samples most clearly kept, in the first row, and most clearly dropped, in the second.
+
+    Below each stand the two classes that weigh most in its target, and of what it is mixed: L is a
+    labelled image, U an unlabelled one.
+
+    Args:
+        ulb: U~.
+        gradient: Eq. 8, (B + U,).
+        num_lb: B; the first B samples are labelled.
+        count: how many in a row.
+
+    Returns:
+        An RGB picture, uint8 (3, H, W).
+    """
+    order = gradient.argsort().tolist()
+    num_kept = int((gradient <= 0).sum())
+    rows = {
+        "kept": order[: min(count, num_kept)],
+        "dropped": order[max(num_kept, len(order) - count) :][::-1],
+    }
+    size = max(2 * ulb.x.shape[-1], 96)
+    tiles = []
+    for said, places in rows.items():
+        tiles += [_tile(ulb, place, num_lb, said, size) for place in places]
+        tiles += [torch.full((3, size + _CAPTION, size), 255)] * (count - len(places))
+    return make_grid(torch.stack(tiles), nrow=count, padding=4, pad_value=255).byte()
+
+
+_CAPTION = 56  # pixels, four lines
+
+
+def _tile(ulb: Mixed, place: int, num_lb: int, said: str, size: int) -> Tensor:
+    """One sample, its contrast stretched, and what is said of it, (3, size + _CAPTION, size)."""
+    x = ulb.x[place].detach().float()
+    x = (x - x.amin()) / (x.amax() - x.amin()).clamp(min=1e-6)
+    tile = Image.new("RGB", (size, size + _CAPTION), "white")
+    tile.paste(to_pil_image(x.cpu()).resize((size, size), Image.Resampling.NEAREST))
+    own, partner = ("L" if n < num_lb else "U" for n in (place, int(ulb.partner[place])))
+    shares, classes = ulb.y[place].detach().float().topk(2)
+    targets = [
+        f"class {c}: {s:.2f}" for c, s in zip(classes.tolist(), shares.tolist(), strict=True)
+    ]
+    lines = [said, *targets, f"{ulb.lam:.2f} {own} + {1 - ulb.lam:.2f} {partner}"]
+    ImageDraw.Draw(tile).multiline_text(
+        (2, size + 1), "\n".join(lines), "black", _font(), spacing=1
+    )
+    return pil_to_tensor(tile)
+
+
+@functools.cache
+def _font():
+    return ImageFont.load_default(11)
 
 
 def assumption1_ratio(algorithm, batches: Iterable[dict[str, Tensor]]) -> float:

@@ -37,7 +37,8 @@ WEIGHTS = {
 
 
 class MetaSemi(AlgorithmBase):
-    """Meta-Semi (Wang et al., doi 10.26599/AIR.2022.9150011), Algorithm 1 with Eqs. 1, 9 and 11-14.
+    """Meta-Semi (Wang et al., doi 10.26599/AIR.2022.9150011), Algorithm 1 with Eqs. 1, 9 and 11-13;
+    Eq. 14 with ``consistency``.
 
     An EMA teacher gives soft pseudo labels; MixUp mixes labelled and unlabelled images; a mixed
     sample is trained on if its gradient does not oppose the gradient of the labelled loss. There is
@@ -47,8 +48,8 @@ class MetaSemi(AlgorithmBase):
 
     Differences: where the paper is silent, the teacher runs BatchNorm on its batch and leaves the
     running statistics alone, as Mean Teacher and ICT do; a meta-gradient of exactly 0 keeps the
-    sample (Eq. 9; line 11 of Algorithm 1 would drop it); one lambda a batch (Eqs. 12, 13); the
-    consistency term of Eq. 14 ramps up as in ICT and leaves the running statistics alone, too.
+    sample (Eq. 9; line 11 of Algorithm 1 would drop it); one lambda a batch (Eqs. 12, 13);
+    ``consistency`` (Eq. 14) ramps up as in ICT and leaves the running statistics alone, too.
 
     Args:
         args: the host's arguments and ``mixup_beta``, beta of Beta(beta, beta), the method's one
@@ -72,7 +73,7 @@ class MetaSemi(AlgorithmBase):
         **Ict.choices,
     }
     above_zero = ("mixup_beta", *Ict.above_zero, *Vat.above_zero, "assumption1_batches")
-    not_negative = ("consistency_weight", "consistency_ramp", "assumption1")
+    not_negative = ("consistency_weight", "consistency_ramp", "assumption1", "image_grid")
 
     @staticmethod
     def ulb_views(args) -> dict[str, str]:
@@ -107,8 +108,9 @@ class MetaSemi(AlgorithmBase):
             idx_ulb: their places in the unlabelled set, (U,); only to log pseudo-label accuracy.
 
         Returns:
-            The host's out_dict with "loss" (Eq. 14), and for the diagnostics "meta_loss" (Eq. 1),
-            "meta_gradient" (Eq. 8; None where weights need none) and "lb" (X~); and log_dict.
+            The host's out_dict with "loss", and log_dict. For ``DiagnosticsHook`` out_dict has
+            "meta_loss" (Eq. 1), "meta_gradient" (Eq. 8, None where it is not needed), "lb" (X~)
+            and "ulb" (U~).
         """
         with self.amp_cm():
             teacher = self.teacher_logits(x_ulb_w)
@@ -132,7 +134,7 @@ class MetaSemi(AlgorithmBase):
             loss = meta_loss + self.consistency_weight * ramp * consistency  # Eq. 14
 
         out_dict = self.process_out_dict(
-            loss=loss, meta_loss=meta_loss, meta_gradient=gradient, lb=lb
+            loss=loss, meta_loss=meta_loss, meta_gradient=gradient, lb=lb, ulb=ulb
         )
         keep = (weights > 0).to(weights.dtype)
         targets = self.dataset_dict["train_ulb"].targets
@@ -217,5 +219,12 @@ class MetaSemi(AlgorithmBase):
             ),
             SSL_Argument(
                 "--assumption1_batches", int, 500, "how many batches each of its measurements takes"
+            ),
+            SSL_Argument(
+                "--image_grid",
+                int,
+                None,
+                "show the samples most clearly kept and dropped in TensorBoard every so many "
+                "iterations; null: with each evaluation, 0: never",
             ),
         ]

@@ -6,7 +6,7 @@ compared with, a forward and a backward pass on X~ and on U~, whose backward is 
 
 In train mode each batch is normalised by statistics of its own, in all of them. The libraries'
 ways, unlike the others, move the running statistics in copies or twice; that costs nothing and
-changes no v.
+changes no v. And they begin with U~, so that random layers draw other numbers in them.
 """
 
 import importlib

@@ -4,16 +4,19 @@ import copy
 import functools
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
 
-from metasemi_plugin.bench import timing
+from metasemi_plugin.bench import kinks, timing
 from metasemi_plugin.bench.memory import HOW, peak_mb
 from metasemi_plugin.bench.methods import METHODS, step
 from metasemi_plugin.bench.setting import Batches, Setting, build
-from metasemi_plugin.meta_gradient import meta_gradient
+from metasemi_plugin.meta_gradient import buffers_restored, meta_gradient
 
 # A sign counts where the reference is above this share of its largest magnitude.
 SIGN_LIMIT = 1e-4
+# Of the random layers' numbers, the same for every method and for the reference.
+SEED = 0
 
 
 def measure(
@@ -28,14 +31,15 @@ def measure(
         setting: what to measure on.
         methods: names in METHODS; "plain" comes first, asked for or not.
         rounds: how many to time.
-        reference: compare with the unrolled graph in float64 on the CPU, the slowest part of all.
+        reference: compare with the unrolled graph in float64, the slowest part of all.
         memory: measure peak memory, each method in a process of its own.
 
     Returns:
         Rows with the keys method, median_ms, ratio_to_plain (the median over the rounds) and
-        ratio_range (their least and greatest), extra_memory_mb (above plain's), max_rel_diff,
-        sign_agreement, max_rel_diff_same_dtype (from the unrolled graph in the precision that is
-        measured), and error. Numbers that there are not are None; error says why.
+        ratio_range (their least and greatest), extra_memory_mb (above plain's), max_rel_diff and
+        sign_agreement (`compare` with `exact_on_same_piece`), max_rel_diff_raw and
+        sign_agreement_raw (with `exact`), and error. Numbers that there are not are None; error
+        says why.
 
     Raises:
         UserError: no such backbone or device.
@@ -43,7 +47,9 @@ def measure(
     """
     setting.set_threads()
     model, batches = build(setting)
-    expected = exact(model, batches) if reference else None
+    expected = {}
+    if reference:
+        expected = {"": exact_on_same_piece(model, batches, setting), "_raw": exact(model, batches)}
     memory = memory and setting.torch_device().type in HOW
     rows: dict[str, dict] = {}
     steps: dict[str, Callable[[], Tensor | None]] = {}
@@ -67,10 +73,9 @@ def measure(
         if v is not None:
             vectors[name] = v.cpu().double()
     for name, v in vectors.items():
-        if expected is not None:
-            rows[name] |= compare(v, expected)
-        if "unrolled" in vectors and name != "unrolled":
-            rows[name]["max_rel_diff_same_dtype"] = difference(v, vectors["unrolled"])
+        for ending, reference_vector in expected.items():
+            compared = compare(v, reference_vector)
+            rows[name] |= {key + ending: value for key, value in compared.items()}
     times = timing.interleaved(steps, rounds)
     for name in steps:
         rows[name] |= summarise(times, name, "plain")
@@ -89,28 +94,33 @@ def summarise(times: timing.Times, name: str, base: str) -> dict:
 
 def exact(model: nn.Module, batches: Batches) -> Tensor:
     """The meta-gradient by the unrolled graph in float64 on the CPU, (B + U,)."""
+    torch.manual_seed(SEED)
     precise = copy.deepcopy(model).cpu().double()
     return meta_gradient(precise, *(t.cpu().double() for t in batches), method="unrolled")
 
 
-def compare(v: Tensor, expected: Tensor) -> dict[str, float]:
-    """`difference`, and the share of equal signs where the sign is clear; float64 (B + U,) both.
+def exact_on_same_piece(model: nn.Module, batches: Batches, setting: Setting) -> Tensor:
+    """`exact`, on the sides of the kinks that a pass in the setting's precision takes, (B + U,).
 
-    The derivative of a net with kinks (LeakyReLU, max-pooling) jumps where a unit changes sides. A
-    unit within rounding of its kink may do so between single precision and double: no method in
-    single precision, the unrolled graph included, can then agree with the reference to rounding.
-    The comparison of methods in one precision, where all decide alike, is free of that.
+    So it is the exact derivative of what that pass computed; see `kinks`.
     """
-    clear = expected.abs() > SIGN_LIMIT * expected.abs().max()
+    torch.manual_seed(SEED)
+    with buffers_restored(model), setting.precision():
+        sides = {len(x): kinks.sides(model, x) for x in (batches.x_lb, batches.x_ulb)}
+    return exact(kinks.OnSides(model, sides), batches)
+
+
+def compare(v: Tensor, expected: Tensor) -> dict[str, float]:
+    """max |v - expected| / max |expected|, and the share of equal signs where the sign is clear.
+
+    Both vectors are float64, (B + U,).
+    """
+    scale = expected.abs().max()
+    clear = expected.abs() > SIGN_LIMIT * scale
     return {
-        "max_rel_diff": difference(v, expected),
+        "max_rel_diff": ((v - expected).abs().max() / scale).item(),
         "sign_agreement": (v.sign() == expected.sign())[clear].double().mean().item(),
     }
-
-
-def difference(v: Tensor, expected: Tensor) -> float:
-    """max |v - expected| / max |expected|."""
-    return ((v - expected).abs().max() / expected.abs().max()).item()
 
 
 def one_line(error: Exception) -> str:
@@ -119,6 +129,7 @@ def one_line(error: Exception) -> str:
 
 
 def _run(setting: Setting, name: str, model: nn.Module, batches: Batches) -> Tensor | None:
+    torch.manual_seed(SEED)
     with setting.precision():
         v, loss = step(METHODS[name], model, batches)
     loss.backward()
@@ -128,5 +139,5 @@ def _run(setting: Setting, name: str, model: nn.Module, batches: Batches) -> Ten
 
 def _empty_row(name: str) -> dict:
     times = ("median_ms", "ratio_to_plain", "ratio_range")
-    exactness = ("max_rel_diff", "sign_agreement", "max_rel_diff_same_dtype")
+    exactness = ("max_rel_diff", "sign_agreement", "max_rel_diff_raw", "sign_agreement_raw")
     return {"method": name, **dict.fromkeys((*times, "extra_memory_mb", *exactness, "error"))}

@@ -14,7 +14,8 @@ from transcription import (
 )
 
 from metasemi_plugin import random_numbers, train
-from metasemi_plugin.algorithms.diagnostics import assumption1_ratio
+from metasemi_plugin.algorithms.diagnostics import assumption1_ratio, kept_and_dropped
+from metasemi_plugin.mixup import Mixed
 
 
 def squared_length(grads):
@@ -69,7 +70,8 @@ def test_the_measurement_leaves_no_trace(build):
 
 def test_training_with_and_without_it_is_bit_identical(tiny_run):
     saved = []
-    for options in ({}, {"assumption1": 2, "assumption1_batches": 2}):
+    shown = {"image_grid": 1, "use_tensorboard": True}
+    for options in ({}, {"assumption1": 2, "assumption1_batches": 2, **shown}):
         run = train(**tiny_run(save_name=f"run{len(saved)}", net_args={"dropout": 0.3}, **options))
         saved.append(torch.load(run["folder"] + "/latest_model.pth", weights_only=True))
     a, b = saved
@@ -121,3 +123,37 @@ def test_without_a_meta_gradient_there_is_no_histogram(tiny_run):
     curves = EventAccumulator(run["folder"] + "/tensorboard", {"histograms": 0})
     curves.Reload()
     assert curves.Tags()["histograms"] == []
+
+
+def test_the_images_are_those_most_clearly_kept_and_dropped():
+    """Sample n is black but for row n, so that its tile tells which sample it shows."""
+    gradient = torch.tensor([-1.0, 2.0, -3.0, 0.0, 1.0])
+    x = torch.eye(6)[:5, None, :, None].expand(5, 3, 6, 6)
+    y = torch.nn.functional.one_hot(torch.arange(5) % 3, 3).float()
+    grid = kept_and_dropped(Mixed(x, y, 0.75, torch.arange(5).flip(0)), gradient, 2, count=4)
+    assert grid.dtype == torch.uint8
+    # Tiles of 96 pixels and a caption of 56, with 4 pixels around them; a pixel of x is 16.
+    rows = [
+        [
+            grid[0, top : top + 96 : 16, left + 48].nonzero().flatten().tolist()
+            for left in range(4, 4 + 4 * 100, 100)
+        ]
+        for top in (4 + 8, 4 + 152 + 4 + 8)
+    ]
+    blank = list(range(6))
+    assert rows == [[[2], [0], [3], blank], [[1], [4], blank, blank]]
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"), [({}, [3, 6]), ({"image_grid": 4}, [4]), ({"image_grid": 0}, None)]
+)
+def test_the_images_are_in_tensorboard(tiny_run, options, steps):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = train(**tiny_run(save_name="run", use_tensorboard=True, **options))
+    curves = EventAccumulator(run["folder"] + "/tensorboard")
+    curves.Reload()
+    if steps is None:
+        assert curves.Tags()["images"] == []
+    else:
+        assert [image.step for image in curves.Images("train/kept_and_dropped")] == steps

@@ -10,7 +10,7 @@ TINY = ["--net", "tiny:net", "--img_size", "8", "--batch_size", "3", "--ulb_batc
         "--threads", "1", "--device", "cpu", "--rounds", "1"]  # fmt: skip
 ROW = {"method": "plain", "median_ms": 1.0, "ratio_to_plain": 1.0, "ratio_range": [1.0, 1.0],
        "extra_memory_mb": 0.0, "max_rel_diff": None, "sign_agreement": None,
-       "max_rel_diff_same_dtype": None, "error": None}  # fmt: skip
+       "max_rel_diff_raw": None, "sign_agreement_raw": None, "error": None}  # fmt: skip
 
 
 def test_step(tmp_path, capsys):
@@ -48,7 +48,9 @@ def test_a_row_without_numbers_says_so():
     missing = {**dict.fromkeys(ROW), "method": "higher", "error": "ModuleNotFoundError: no"}
     record = report.record(Setting(device="cpu"), 1, [ROW, missing], [])
     page = report.markdown([record])
-    assert "| unrolled by higher | not available: ModuleNotFoundError: no |  |  |  |  |  |" in page
+    assert (
+        "| unrolled by higher | not available: ModuleNotFoundError: no |  |  |  |  |  |  |" in page
+    )
 
 
 def test_headline_of_hand_made_rows():
