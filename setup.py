@@ -32,7 +32,16 @@ setup(
     ],
     entry_points={"console_scripts": ["metasemi_plugin = metasemi_plugin.__main__:main"]},
     extras_require={
-        "dev": ["pytest>=8", "hypothesis>=6", "ruff>=0.9", "mypy>=1.13"],
+        "dev": [
+            "pytest>=8",
+            "hypothesis>=6",
+            "ruff>=0.9",
+            "libcst>=1.5",
+            "mypy>=1.13",
+            "submitit>=1.5",
+        ],
+        # compare --executor slurm
+        "slurm": ["submitit>=1.5"],
         # Two rows of the table.
         "bench": ["higher>=0.2.1", "torchopt>=0.7.3"],
     },

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from tqdm import tqdm
 
 from metasemi_plugin import train
-from metasemi_plugin.errors import UserError
+from metasemi_plugin.errors import Interrupted, UserError
 
 USAGE = """\
 usage: train.py --c FILE [--key value ...] [--resume | --overwrite]
@@ -29,8 +29,10 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Interrupted as stopped:
+        print(stopped)
     except KeyboardInterrupt:
-        print("stopped; --resume goes on from the last evaluation", file=sys.stderr)
+        print("stopped; what has been saved goes on with --resume", file=sys.stderr)
         return 130
     return 0
 
@@ -98,6 +100,13 @@ def compare_command(argv: list[str]) -> int:
     return compare(argv)
 
 
+def tune_command(argv: list[str]) -> int:
+    """Choose beta by cross-validation on the labelled images: tune --c CONFIG"""
+    from metasemi_plugin.experiments.tune import main as tune
+
+    return tune(argv)
+
+
 def report_command(argv: list[str]) -> int:
     """Tables, pictures and a page of records: report SUITE_OR_RUN_FOLDERS..."""
     from metasemi_plugin.experiments.report.command import main as report
@@ -126,6 +135,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "validate": validate_command,
     "bench": bench_command,
     "compare": compare_command,
+    "tune": tune_command,
     "report": report_command,
     "export-upstream": export_upstream_command,
 }

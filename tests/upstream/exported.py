@@ -5,9 +5,8 @@ and, as a script with a tree that it was exported to and tests/ in PYTHONPATH, o
 import contextlib
 import io
 import itertools
-import sys
 import tempfile
-import types
+from pathlib import Path
 
 import torch
 
@@ -38,6 +37,7 @@ def states(algorithm: type, **changes) -> list[dict[str, torch.Tensor]]:
     kept: list[dict[str, torch.Tensor]] = []
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         args = resolve(None, {**OPTIONS, **changes, "save_dir": folder})
+        Path(folder, args.save_name).mkdir()
         vars(args).setdefault("amp", False)  # which 1ef4cbe's get_config calls use_amp
         random_numbers.seed_all(args.seed)
         run = type("Run", (OnDevice, algorithm), {})(args, net_builder(args))
@@ -59,10 +59,7 @@ def compare(ours: list[dict], theirs: list[dict]) -> None:
 
 
 def main() -> None:
-    if "usb_needs_old_timm" in sys.argv:  # 1ef4cbe imports a module that timm 1.0 has dropped
-        helpers = types.ModuleType("timm.models.layers.helpers")
-        helpers.to_2tuple = lambda x: tuple(x) if isinstance(x, (tuple, list)) else (x, x)
-        sys.modules["timm.models.layers.helpers"] = helpers
+    import old_timm  # noqa: F401
     import semilearn
     import semilearn.nets
     from semilearn import get_algorithm, get_config, get_net_builder

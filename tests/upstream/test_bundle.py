@@ -71,7 +71,7 @@ def wanted(x):
     return _helper(x) + math.pi * tools_twice(x)
 
 def _helper(not_wanted):
-    return min(not_wanted, LIMIT)'''.replace("LIMIT = 3\n\ndef", "LIMIT = 3\n\ndef")
+    return min(not_wanted, LIMIT)'''
     )
     names = {}
     exec(text, names)

@@ -35,10 +35,13 @@ class Page:
         else:
             # why
             y = self.half(x)  # halved
+        if self.way == "b":
+            y = 1
+        elif x:
+            y = y + 1
         if self.way in ("a", x):
             z = TABLE[self.way](y)
-        loss = z + self.extra * more
-        total = loss  # Eq. 2
+        total = z + self.extra * more  # Eq. 2
         return self.report(total=total, more=more, kept=self.kept if self.way == "a" else 0)
 
     def half(self, value):
@@ -71,8 +74,9 @@ class Page:
         """
         # why
         y = x / 2  # halved
-        z = first(y)
-        total = z
+        if x:
+            y = y + 1
+        total = first(y)
         return self.report(total=total, kept=self.kept)
 
     @staticmethod
@@ -89,9 +93,7 @@ def test_every_rule_at_once():
 
 
 def test_arguments_by_keyword():
-    assert specialise("f(a=1, b=2)\n", forget=(), keywords=("b",)) == "f(a=1, )\n".replace(
-        ", )", ")"
-    )
+    assert specialise("f(a=1, b=2)\n", forget=(), keywords=("b",)) == "f(a=1)\n"
 
 
 def test_an_argument_that_mentions_goes_whole():
