@@ -3,18 +3,42 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from metasemi_plugin.bench import report, step, train_steps
+from metasemi_plugin.bench import operators, report, step, train_steps
 from metasemi_plugin.bench.methods import METHODS
 from metasemi_plugin.bench.setting import DTYPES, Setting
 
-# (setting, rounds, algorithms): few rounds of the wide net, a step of which takes a minute.
-STANDARD: list[tuple[Setting, int, tuple[str, ...]]] = [
-    (Setting("cnn13", width=128, warmup_steps=5), 2, ()),
-    (Setting("cnn13", width=128, dtype="bf16", warmup_steps=5), 5, ()),
-    (Setting("cnn13_slim", warmup_steps=20), 7, train_steps.ALGORITHMS),
-    (Setting("cnn13_slim", dtype="bf16", warmup_steps=20), 7, train_steps.ALGORITHMS),
-    (Setting("wrn_28_2", warmup_steps=10), 3, ()),
+
+class Part(NamedTuple):
+    """What is measured of one setting: see `step.measure`, `train_steps` and `operators`."""
+
+    setting: Setting
+    rounds: int
+    algorithms: Sequence[str] = ()
+    methods: Sequence[str] = tuple(METHODS)
+    reference: bool = True
+    memory: bool = True
+    operators: bool = False
+
+
+_OURS = ("plain", "unrolled", "forward_ad", "forward", "finite_difference")
+# Few rounds of the wide net, a step of which takes half a minute.
+STANDARD = [
+    Part(Setting("cnn13", width=128, warmup_steps=5), 2, methods=_OURS),
+    Part(Setting("cnn13", width=128, dtype="bf16", warmup_steps=5), 5, methods=_OURS),
+    Part(Setting("cnn13_slim", warmup_steps=20), 7, train_steps.ALGORITHMS, operators=True),
+    Part(Setting("cnn13_slim", dtype="bf16", warmup_steps=20), 7, train_steps.ALGORITHMS),
+    Part(Setting("wrn_28_2", warmup_steps=10), 3, operators=True),
+    Part(Setting("timm/resnet18", warmup_steps=5), 3, methods=_OURS, memory=False),
+    Part(Setting("timm/convnext_atto", warmup_steps=5), 5, methods=_OURS, memory=False),
+    Part(Setting("timm/vit_tiny_patch16_224", warmup_steps=5), 5, methods=_OURS, memory=False),
+    Part(
+        Setting("vit_tiny_patch2_32", batch_size=5, ulb_batch_size=15, warmup_steps=2),
+        2,
+        methods=_OURS,
+        memory=False,
+    ),
 ]
 NO_BF16 = "bf16 was not timed: this CPU has no bf16 units (amx_bf16, avx512_bf16)."
 
@@ -33,14 +57,8 @@ def main(argv: Sequence[str]) -> int:
 def one(arguments: argparse.Namespace) -> None:
     """``bench step``: one setting, printed, and written if asked to."""
     setting = Setting(**{field: getattr(arguments, field) for field in Setting._fields})
-    measured = measure(
-        setting,
-        arguments.rounds,
-        arguments.algorithms,
-        methods=arguments.methods,
-        reference=arguments.reference,
-        memory=arguments.memory,
-    )
+    rest = {field: getattr(arguments, field) for field in Part._fields if field != "setting"}
+    measured = measure(Part(setting, **rest))
     if arguments.json:
         report.write_json(measured, arguments.json)
     print(report.markdown([measured]), end="")
@@ -48,35 +66,41 @@ def one(arguments: argparse.Namespace) -> None:
 
 def standard(arguments: argparse.Namespace) -> None:
     """``bench standard``: all of STANDARD that this CPU is made for, into a folder."""
-    wanted = STANDARD if report.cpu_has_bf16() else [s for s in STANDARD if s[0].dtype != "bf16"]
+    wanted = (
+        STANDARD
+        if report.cpu_has_bf16()
+        else [part for part in STANDARD if part.setting.dtype != "bf16"]
+    )
     records = []
-    for setting, rounds, algorithms in wanted:
-        print(f"{setting} ...", flush=True)
-        records.append(measure(setting, rounds, algorithms))
+    for part in wanted:
+        print(f"{part.setting} ...", flush=True)
+        records.append(measure(part))
         # After each, so that an interruption loses one setting only.
         write(records, arguments.folder, () if len(wanted) == len(STANDARD) else (NO_BF16,))
     print((arguments.folder / "README.md").read_text(encoding="utf-8"), end="")
 
 
-def measure(
-    setting: Setting,
-    rounds: int,
-    algorithms: Sequence[str],
-    methods: Sequence[str] = tuple(METHODS),
-    reference: bool = True,
-    memory: bool = True,
-) -> dict:
-    """Both tables of one setting, see `step.measure` and `train_steps.measure`, as a record."""
-    rows = step.measure(setting, methods, rounds, reference, memory) if methods else []
-    steps = train_steps.measure(setting, algorithms, rounds) if algorithms else []
-    return report.record(setting, rounds, rows, steps)
+def measure(part: Part) -> dict:
+    """All tables of one setting, as a record."""
+    setting, rounds = part.setting, part.rounds
+    rows = steps = profiled = []
+    if part.methods:
+        rows = step.measure(setting, part.methods, rounds, part.reference, part.memory)
+    if part.algorithms:
+        steps = train_steps.measure(setting, part.algorithms, rounds)
+    if part.operators:
+        profiled = operators.measure(setting)
+    return report.record(setting, rounds, rows, steps, profiled)
 
 
 def write(records: Sequence[dict], folder: Path, notes: Sequence[str]) -> None:
     """step.json, README.md and step.png."""
     report.write_json(records, folder / "step.json")
     picture = "![Time of a step by each method](step.png)"
-    again = "Made by `make bench`; the numbers behind it are in `step.json`."
+    again = (
+        "Made by `make bench`; the numbers behind it are in `step.json`. What they say, and what "
+        "was aimed at: [notes.md](notes.md)."
+    )
     page = report.markdown(records, [again, *notes, picture])
     (folder / "README.md").write_text(page, encoding="utf-8")
     report.draw(records, folder / "step.png")
@@ -114,6 +138,8 @@ def _parser() -> argparse.ArgumentParser:
                    help="leave out the comparison with float64, the slowest part")  # fmt: skip
     p.add_argument("--no_memory", dest="memory", action="store_false",
                    help="leave out the peak memory, a process for each row")  # fmt: skip
+    p.add_argument("--operators", action="store_true",
+                   help="add the table of operators, by torch's profiler")  # fmt: skip
     p.add_argument("--json", type=Path, metavar="FILE", help="write the record there")
 
     p = commands.add_parser("standard", help="time the standard settings; takes 20 minutes",

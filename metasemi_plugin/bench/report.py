@@ -21,11 +21,24 @@ LABELS = {
     "forward": "forward mode, ours",
     "finite_difference": "finite difference (inexact)",
 }
+AIMS = {
+    "ours / plain, time": "at most 1.6",
+    "unrolled / ours, time": "at least 4",
+    "ours / unrolled, extra memory": "at most 0.25",
+    "train_step: metasemi / mixmatch": "at most 1.05",
+    "train_step: metasemi / ict": "at most 2",
+}
 # The flags by which a CPU says that it multiplies bfloat16 numbers itself.
 BF16_FLAGS = ("amx_bf16", "avx512_bf16")
 
 
-def record(setting: Setting, rounds: int, rows: list[dict], train_steps: list[dict]) -> dict:
+def record(
+    setting: Setting,
+    rounds: int,
+    rows: list[dict],
+    train_steps: list[dict],
+    operators: Sequence[dict] = (),
+) -> dict:
     """All there is to know of one measurement, ready for JSON."""
     return {
         "setting": setting._asdict()
@@ -34,6 +47,7 @@ def record(setting: Setting, rounds: int, rows: list[dict], train_steps: list[di
         "floor": setting.floor,
         "rows": rows,
         "train_steps": train_steps,
+        "operators": list(operators),
         "headline": headline(rows, train_steps),
         "memory_by": HOW.get(setting.torch_device().type),
         "machine": machine(),
@@ -85,7 +99,9 @@ def markdown(records: Sequence[dict], notes: Sequence[str] = ()) -> str:
             parts.append(_methods_table(r))
         if r["train_steps"]:
             parts.append(_algorithms_table(r))
-        parts.append("\n".join(f"- {name}: {value:.2f}" for name, value in r["headline"].items()))
+        if r["operators"]:
+            parts.append(_operators_table(r))
+        parts.append("\n".join(_quotient(*item) for item in r["headline"].items()))
     facts = "\n".join(f"- {name}: {value}" for name, value in records[0]["machine"].items())
     return "\n\n".join([*parts, "## Machine and versions", facts]) + "\n"
 
@@ -177,7 +193,7 @@ def _methods_table(r: dict) -> str:
         "the net than this precision, and so differs by any exact method. On the same piece, each "
         "kink decided as in this precision, the difference is the method's own error."
     )
-    if r["memory_by"]:
+    if any(row["extra_memory_mb"] is not None for row in r["rows"]):
         below += f" Memory: peak above plain's, each in its own process, by {r['memory_by']}."
     return f"{_table(head, body)}\n\n{below}"
 
@@ -186,6 +202,17 @@ def _algorithms_table(r: dict) -> str:
     head = ("whole train_step", "median ms", "ratio to supervised")
     body = [(row["algorithm"], *_times(row, "ratio_to_supervised")) for row in r["train_steps"]]
     return f"{_table(head, body)}\n\nsupervised is given B + U labelled images."
+
+
+def _operators_table(r: dict) -> str:
+    methods = list(r["operators"][0])[1:]
+    head = ("self time of operators, ms", *(LABELS[m] for m in methods))
+    body = [(row["operator"], *(f"{row[m]:.1f}" for m in methods)) for row in r["operators"]]
+    return f"{_table(head, body)}\n\nOne step each, by torch.profiler, which costs time itself."
+
+
+def _quotient(name: str, value: float) -> str:
+    return f"- {name}: {value:.2f}" + (f" (aim: {AIMS[name]})" if name in AIMS else "")
 
 
 def _times(row: dict, ratio: str) -> tuple[str, str]:

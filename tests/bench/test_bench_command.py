@@ -31,7 +31,9 @@ def test_step(tmp_path, capsys):
 def test_standard_writes_record_page_and_picture(tmp_path, monkeypatch, capsys):
     setting = Setting("tiny:net", img_size=8, batch_size=3, ulb_batch_size=4, device="cpu")
     in_bf16 = setting._replace(dtype="bf16")
-    monkeypatch.setattr(command, "STANDARD", [(setting, 1, ("metasemi",)), (in_bf16, 1, ())])
+    monkeypatch.setattr(command, "STANDARD", [
+        command.Part(setting, 1, ("metasemi",), operators=True), command.Part(in_bf16, 1)
+    ])  # fmt: skip
     monkeypatch.setattr(step, "peak_mb", lambda setting, method: 1.0)
     monkeypatch.setattr(report, "cpu_has_bf16", lambda: False)
     assert main(["bench", "standard", "--folder", str(tmp_path / "step")]) == 0
@@ -41,6 +43,10 @@ def test_standard_writes_record_page_and_picture(tmp_path, monkeypatch, capsys):
     assert command.NO_BF16 in capsys.readouterr().out
     (record,) = json.loads((tmp_path / "step" / "step.json").read_text())
     assert record["setting"]["dtype"] == "fp32"
+    assert record["operators"][-1]["operator"] == "total"
+    page = (tmp_path / "step" / "README.md").read_text()
+    assert "| self time of operators, ms | plain step | forward mode, ours | unrolled" in page
+    assert "(aim: at most 1.6)" in page
     assert (tmp_path / "step" / "step.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -71,7 +77,7 @@ def test_headline_of_hand_made_rows():
 
 def test_bad_input_is_one_line_and_status_2(capsys):
     assert main(["bench", "step", *TINY, "--net", "cnn31"]) == 2
-    assert capsys.readouterr().err.startswith("error: net: unknown 'cnn31'; did you mean 'cnn13'")
+    assert "net: unknown 'cnn31'; did you mean 'cnn13'" in capsys.readouterr().err
 
 
 def test_train_is_the_command_line_of_a_run(capsys):
