@@ -25,15 +25,30 @@ def main(argv: Sequence[str]) -> int:
     from metasemi_plugin.cli import parse
 
     known, others = _parser().parse_known_args(argv)
-    suite = suite_of(known.what, known.seeds, known.name, parse(others))
+    options = parse(others)
+    of_slurm = {key: options.pop(key) for key in list(options) if key.startswith("slurm_")}
+    if of_slurm and not known.executor:
+        first = next(iter(of_slurm)).replace("_", "-")
+        raise UserError(f"--{first}: needs --executor slurm")
+    suite = suite_of(known.what, known.seeds, known.name, options)
     if known.dry_run:
         return dry_run(suite, known.overwrite)
+    jobs = known.jobs or (len(suite.runs) if known.executor == "slurm" else 1)
+    executor = _executor(known.executor, jobs, of_slurm)
     try:
-        failures = make(suite, Processes(known.jobs), known.jobs, known.overwrite)
+        failures = make(suite, executor, jobs, known.overwrite)
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last evaluations", file=sys.stderr)
+        print("stopped; the same command goes on", file=sys.stderr)
         return INTERRUPTED
     return 1 if failures else 0
+
+
+def _executor(kind: str | None, jobs: int, of_slurm: dict[str, str]) -> Executor:
+    if kind is None:
+        return Processes(jobs)
+    from metasemi_plugin.experiments.cluster import Jobs
+
+    return Jobs(kind, {key.removeprefix("slurm_"): value for key, value in of_slurm.items()})
 
 
 def compare(
@@ -85,7 +100,9 @@ def suite_of(
     return suite if name is None else suite._replace(name=name)
 
 
-def make(suite: Suite, executor: Executor, jobs: int, overwrite: bool = False) -> list[Failure]:
+def make(
+    suite: Suite, executor: Executor, jobs: int, overwrite: bool = False, every: float = 0.5
+) -> list[Failure]:
     """Make the runs that are missing, and say what came of it; returns those that failed.
 
     Raises:
@@ -101,7 +118,7 @@ def make(suite: Suite, executor: Executor, jobs: int, overwrite: bool = False) -
     if not missing:
         print(f"{suite.name}: all {len(steps)} runs are complete; nothing to do")
         return []
-    failures = execute(suite.runs, executor, jobs, overwrite)
+    failures = execute(suite.runs, executor, jobs, overwrite, every)
     print(f"{suite.name}: {len(steps) - len(failures)} of {len(steps)} runs are complete")
     for failure in failures:
         print(f"failed: {failure.run}: {failure.why}\n  log: {failure.log}")
@@ -132,15 +149,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("what", nargs="+", metavar="SUITE_OR_CONFIG", type=Path,
                         help="a file of config/suites, or configurations of runs")  # fmt: skip
     parser.add_argument("--seeds", nargs="+", type=int, help="default: the suite's, or 0 1 2")
-    parser.add_argument("--jobs", type=_at_least_1, default=1, help="runs at a time (default: 1)")
+    parser.add_argument("--jobs", type=at_least_1,
+                        help="runs at a time (default: 1; with --executor slurm: all)")  # fmt: skip
     parser.add_argument("--name", help="the runs go to saved_models/NAME")
     parser.add_argument("--dry-run", action="store_true", help="list the runs, and make none")
     parser.add_argument("--overwrite", action="store_true",
                         help="replace runs that were made with other settings")  # fmt: skip
+    parser.add_argument("--executor", choices=("local", "slurm"),
+                        help="make the runs jobs of Slurm, with --slurm-partition NAME, "
+                        "--slurm-time MINUTES, --slurm-gpus N, --slurm-cpus N, --slurm-mem GB and "
+                        "any other option of sbatch that submitit knows; local: the same here, "
+                        "without Slurm")  # fmt: skip
     return parser
 
 
-def _at_least_1(text: str) -> int:
+def at_least_1(text: str) -> int:
+    """A number on the command line."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")

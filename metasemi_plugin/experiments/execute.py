@@ -72,7 +72,8 @@ def execute(
                 if waiting or active:
                     time.sleep(every)
         except KeyboardInterrupt:
-            progress.say(f"stopping {len(active)} runs ...")
+            what = "left in the queue" if executor.stays_in_queue else "stopping"
+            progress.say(f"{what}: {len(active)} runs ...")
             stop(started for _, started in active)
             raise
     return failures

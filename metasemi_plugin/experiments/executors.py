@@ -1,4 +1,4 @@
-"""Where runs are made: processes of this machine, or jobs of a cluster through submitit."""
+"""Where runs are made: here, as processes of this machine; cluster.py has another place."""
 
 import ctypes
 import os
@@ -32,6 +32,8 @@ class Started(Protocol):
 class Executor(Protocol):
     """Where runs are made."""
 
+    stays_in_queue: bool  # whether runs go on when this process ends
+
     def start(self, run: Run, step: str) -> Started:
         """Make a run; `step` is one of plan.STARTS."""
 
@@ -41,6 +43,8 @@ class Processes:
 
     The processors are divided among `jobs` of them, unless OMP_NUM_THREADS says otherwise.
     """
+
+    stays_in_queue = False
 
     def __init__(self, jobs: int):
         self.environment = dict(os.environ)

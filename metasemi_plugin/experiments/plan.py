@@ -9,11 +9,12 @@ from typing import NamedTuple
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.experiments.records import read_run, status
 from metasemi_plugin.experiments.suite import Run
+from metasemi_plugin.host import checkpoint
 from metasemi_plugin.host.config import options
 from metasemi_plugin.host.lock import LOCK, holder
 
-# Where a run is and how it is watched and fed: nothing that its results depend on.
-NEUTRAL = ("save_dir", "save_name", "use_tensorboard", "num_workers", "num_log_iter")
+# A run may be resumed elsewhere; but a complete one on other data or another device is another run.
+NEUTRAL = set(checkpoint.NEUTRAL) - {"data_dir", "device", "gpu"}
 # Steps that start a process, with the option of a run that each is.
 STARTS: dict[str, dict[str, bool]] = {
     "train": {},
@@ -21,7 +22,9 @@ STARTS: dict[str, dict[str, bool]] = {
     "start over": {"overwrite": True},
 }
 # What a run that was killed before its first checkpoint may have left.
-_BEFORE_CHECKPOINT = {LOCK, "config.yaml", "log.txt", "tensorboard", "split.npz", "metrics.jsonl"}
+_BEFORE_CHECKPOINT = {
+    LOCK, "config.yaml", "log.txt", "tensorboard", "part.npz", "split.npz", "metrics.jsonl",
+}  # fmt: skip
 
 
 class Step(NamedTuple):
@@ -54,7 +57,7 @@ def next_step(run: Run, overwrite: bool = False) -> Step:
     state = status(folder, record)
     if state == "complete":
         return Step("done")
-    if (folder / "latest_model.pth").exists():
+    if checkpoint.exists(folder):
         return Step("resume", f"{state} after iteration {record['iterations']}")
     return Step("start over", f"{state} before its first checkpoint")
 

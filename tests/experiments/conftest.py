@@ -38,6 +38,8 @@ class Ended(NamedTuple):
 class Inside:
     """An executor that makes a run at once in this process; remembers the steps."""
 
+    stays_in_queue = False
+
     def __init__(self):
         self.steps: list[tuple[str, str]] = []
 

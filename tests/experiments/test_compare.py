@@ -1,8 +1,4 @@
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +9,7 @@ from metasemi_plugin import cli
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.experiments import compare, execute
 from metasemi_plugin.experiments.compare import make, suite_of
+from metasemi_plugin.experiments.executors import Processes
 from metasemi_plugin.experiments.records import read
 from metasemi_plugin.host.lock import locked
 
@@ -114,8 +111,8 @@ def test_a_failure_does_not_stop_the_rest(command, inside, stop, capsys, tmp_pat
 
 
 def test_a_run_that_never_began_says_why_in_its_log(suite, inside, capsys):
-    (failure,) = make(suite(["supervised"], num_labels=41), inside, 1)
-    assert failure.why.startswith("error: num_labels")
+    (failure,) = make(suite(["supervised"], net="tiny:nothing"), inside, 1)
+    assert failure.why.startswith("error: net: cannot import")
     assert str(failure.log) in capsys.readouterr().out
 
 
@@ -141,6 +138,8 @@ def test_a_run_that_another_process_is_at_is_waited_for(suite, inside, monkeypat
 
 class Endless:
     """An executor whose runs never end; Ctrl-C comes as the third look is taken."""
+
+    stays_in_queue = False
 
     def __init__(self):
         self.started, self.stopped, self.looks = [], [], 0
@@ -176,7 +175,7 @@ def test_ctrl_c_stops_all_runs_under_way(command, monkeypatch, capsys):
     assert endless.started == two
     assert endless.stopped == [*two, "waited", "waited"]
     out = capsys.readouterr()
-    assert "stopping 2 runs" in out.out
+    assert "stopping: 2 runs" in out.out
     assert "the same command goes on" in out.err
 
 
@@ -217,33 +216,26 @@ def test_where_the_runs_go(suite, tmp_path):
         suite_of([config, path], [0], None, {})
 
 
-def test_killed_and_called_again_it_ends_as_if_never_killed(suite, inside, tmp_path):
-    """The real thing: processes, and SIGKILL for a run and for compare itself."""
+def test_killed_and_called_again_it_ends_as_if_never_killed(suite, inside, tmp_path, monkeypatch):
+    """A process and SIGKILL. compare itself keeps nothing, so that its own death costs nothing."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
     long = {"num_train_iter": 200, "num_eval_iter": 10, "num_log_iter": 100}
     cut = suite(**long)
-    words = [str(tmp_path / "suite.yaml"), "--seeds", "0", "--save_dir", str(tmp_path / "runs")]
-    words += [word for key, value in long.items() for word in (f"--{key}", str(value))]
-    environment = dict(os.environ) | {"PYTHONPATH": str(Path(__file__).parent.parent)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "metasemi_plugin", "compare", *words],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-    )
+    make(cut._replace(runs=cut.runs[:1]), inside, 1)
     folder = cut.runs[1].folder
+    process = Processes(1).start(cut.runs[1], "train")
     try:
         while len(read(folder).metrics) < 2:
-            assert process.poll() is None, "compare has ended"
+            assert not process.ended(), process.log.read_text()
             time.sleep(0.01)
-        os.kill(int((folder / ".lock").read_text()), signal.SIGKILL)
     finally:
-        process.kill()
-        process.wait()
-    while (status := read(folder).status) == "running":
-        time.sleep(0.01)
-    assert (read(cut.runs[0].folder).status, status) == ("complete", "cut off")
+        process.process.kill()
+        process.wait(60)
+    assert read(folder).status == "cut off"
 
     assert make(cut, inside, 1) == []
-    assert inside.steps == [(BOTH[1], "resume")]
+    assert inside.steps == [(BOTH[0], "train"), (BOTH[1], "resume")]
+    assert read(folder).run["sittings"] == 2
     whole = suite(save_dir=str(tmp_path / "whole"), **long)
     make(whole, inside, 1)
     assert outcome(cut) == outcome(whole)

@@ -131,7 +131,7 @@ def _chosen(cells) -> str:
 
 def _checkout(entries: Sequence[Entry]) -> str | None:
     """The commit, where all runs were made with one."""
-    commits = {(e.record.run.get("git") or {}).get("commit") for e in entries if e.record.run}
+    commits = {e.record.run["git"]["commit"] for e in entries if e.record.run}
     (commit,) = commits if len(commits) == 1 else (None,)
     return f"git checkout {commit}" if commit else None
 

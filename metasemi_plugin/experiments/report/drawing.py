@@ -96,4 +96,5 @@ def picture_of(figure: Figure, name: str, title: str, caption: str, alt: str) ->
         clear = {"transparent": True, "metadata": {"Date": None}} if form == "svg" else {"dpi": 144}
         figure.savefig(file, format=form, **clear)
         files[form] = file.getvalue()
+        figure.set_layout_engine("none")  # once is enough: laid out it stays
     return Picture(slug(name), title, caption, alt, **files)

@@ -164,11 +164,11 @@ def difference_tables(entries: Sequence[Entry]) -> list[Table]:
 def run_table(runs: pd.DataFrame) -> Table:
     """Every run."""
     told = [*numbers.ERRORS.values(), "s", "s an iteration", "folder"]
-    head = ["column", "method", "seed", "status", "iterations", *told]
+    head = ["method", "column", "seed", "status", "iterations", *told]
     rows = [
         [
-            Cell(run["column"]),
             Cell(numbers.name_of(run)),
+            Cell(run["column"]),
             Cell(str(run["seed"]), run["seed"]),
             Cell(run["status"]),
             Cell(f"{run['iterations']}", run["iterations"]),
@@ -187,20 +187,17 @@ def machine_table(entries: Sequence[Entry]) -> Table:
     lines: Counter[tuple[str, ...]] = Counter()
     for entry in entries:
         if run := entry.record.run:
-            git, hardware = run.get("git") or {}, run.get("hardware") or {}
-            commit = (git.get("commit") or "unknown")[:12]
-            dirty = " with changes not committed" if git.get("dirty") else ""
-            memory = hardware.get("memory_gb")
-            parts = [
-                str(hardware.get("name", "")),
-                f"{hardware.get('device', '')}",
-                f"{hardware.get('threads', '?')} of {hardware.get('cores', '?')} cores",
-                "" if memory is None else f"{memory:.0f} GB",
-            ]
-            versions = ", ".join(f"{k} {v}" for k, v in (run.get("versions") or {}).items())
-            lines[commit + dirty, ", ".join(filter(None, parts)), versions] += 1
-    rows = [[Cell(str(n), n), *map(Cell, line)] for line, n in lines.items()]
-    return Table("Made with", ["runs", "commit", "hardware", "versions"], rows)
+            git, hardware = run["git"], run["hardware"]
+            commit = (git["commit"] or "unknown")[:12]
+            dirty = " with changes not committed" if git["dirty"] else ""
+            machine = (
+                f"{hardware['name']}, {hardware['device']}, {hardware['threads']} of "
+                f"{hardware['cores']} cores, {hardware['memory_gb']:.0f} GB"
+            )
+            versions = ", ".join(f"{k} {v}" for k, v in run["versions"].items())
+            lines[commit + dirty, machine, versions] += 1
+    rows = [[*map(Cell, line), Cell(str(n), n)] for line, n in lines.items()]
+    return Table("Made with", ["commit", "hardware", "versions", "runs"], rows)
 
 
 def _published(cell: dict, published: pd.Series, source: str) -> list[Cell]:
