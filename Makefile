@@ -5,13 +5,17 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: demo test check bench clean
+.PHONY: demo test torture check bench clean
 
 demo: $(STAMP)
 	$(BIN)/python train.py --c config/metasemi/digits_40.yaml --save_name demo --overwrite
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+# Fifteen minutes; MINUTES=1 for a shorter one.
+torture: $(STAMP)
+	$(BIN)/python tests/torture.py --minutes $(or $(MINUTES),15)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,25 +1,6 @@
 import pytest
 import torch
-
-TINY_RUN = {
-    "dataset": "digits",
-    "num_classes": 10,
-    "num_labels": 40,
-    "img_size": 16,
-    "net": "tiny:net",
-    "batch_size": 6,
-    "uratio": 3,
-    "eval_batch_size": 360,
-    "num_train_iter": 6,
-    "num_eval_iter": 3,
-    "num_log_iter": 2,
-    "optim": "SGD",
-    "lr": 0.1,
-    "ema_m": 0.9,
-    "device": "cpu",
-    "use_tensorboard": False,
-    "seed": 3,
-}
+from tiny import TINY_RUN
 
 
 @pytest.fixture(scope="session", autouse=True)

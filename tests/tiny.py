@@ -1,6 +1,26 @@
-"""Backbones small enough that a test trains them in milliseconds: ``net: tiny:net``."""
+"""Runs and backbones small enough that a test trains them in milliseconds: ``net: tiny:net``."""
 
 from torch import nn
+
+TINY_RUN = {
+    "dataset": "digits",
+    "num_classes": 10,
+    "num_labels": 40,
+    "img_size": 16,
+    "net": "tiny:net",
+    "batch_size": 6,
+    "uratio": 3,
+    "eval_batch_size": 360,
+    "num_train_iter": 6,
+    "num_eval_iter": 3,
+    "num_log_iter": 2,
+    "optim": "SGD",
+    "lr": 0.1,
+    "ema_m": 0.9,
+    "device": "cpu",
+    "use_tensorboard": False,
+    "seed": 3,
+}
 
 
 class Tiny(nn.Module):

@@ -1,5 +1,6 @@
 """Image files of any common kind and size -> one uint8 RGB array."""
 
+import os
 import warnings
 from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
@@ -25,6 +26,8 @@ def decode_files(files: Sequence[str], size: int) -> np.ndarray:
 
     def decode_into(row: int) -> str | None:
         try:
+            if os.path.exists(files[row]) and not os.path.isfile(files[row]):
+                return f"{files[row]} (not a regular file)"  # a pipe would never end
             images[row] = decode(files[row], size)
         except Exception as error:  # Pillow's readers raise almost anything on a broken file
             return f"{files[row]} ({' '.join(str(error).split())})"

@@ -113,6 +113,9 @@ def find_images(root: Path) -> tuple[list[str], dict[str, list[tuple[str, int]]]
 
 def _class_names(folder: Path) -> list[str]:
     names = sorted(f.name for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
+    for name in names:
+        if folder.resolve().is_relative_to((folder / name).resolve()):
+            raise UserError(f"{folder / name} is a link back to a folder that it is in: remove it")
     if not names:
         raise UserError(f"{folder} has no class folders: {LAYOUT}")
     return names

@@ -6,6 +6,7 @@ it is read (and so before it is unpickled); what fails on the way becomes one er
 
 import argparse
 import contextlib
+import fcntl
 import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -37,7 +38,7 @@ def one_error(folder: Path, not_needed: Sequence[str] = ()) -> Iterator[None]:
         not_needed: files that torchvision knows and that are not read here.
     """
     try:
-        with _impatient():
+        with _one_at_a_time(folder), _impatient():
             yield
     except (URLError, OSError, RuntimeError) as error:
         from torchvision.datasets.utils import check_integrity
@@ -56,6 +57,20 @@ def one_error(folder: Path, not_needed: Sequence[str] = ()) -> Iterator[None]:
             f"data_dir: {folder.name} is not in {folder} and could not be downloaded ({error}); "
             f"{remedy}"
         ) from error
+
+
+@contextlib.contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """What one process downloads or unpacks, others wait for."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / ".lock", "a")  # noqa: SIM115
+    except OSError:  # where nothing can be written, nothing needs to be waited for
+        yield
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import difflib
 import functools
+import io
 import os
 import random
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,9 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from metasemi_plugin.errors import UserError
+from metasemi_plugin.host import files
 from metasemi_plugin.options import Option
 
 # Types of the host's options whose default is None.
@@ -47,11 +48,14 @@ def resolve(path: str | None, overrides: Mapping[str, object]) -> argparse.Names
     Raises:
         UserError: an unreadable file, unknown keys, wrong types or values; all problems together.
     """
+    from metasemi_plugin.host.checks import impossible
+
     settings = read_yaml(Path(path)) if path else {}
     settings |= {key: Setting(value, "command line") for key, value in overrides.items()}
     algorithm = settings.get("algorithm", Setting("metasemi", "default"))
     known = options(_known_name("algorithm", algorithm))
     problems: list[str] = []
+    wrong: set[str] = set()
     values = {option.name: option.default for option in known.values()}
     for key, setting in settings.items():
         if key not in known:
@@ -61,14 +65,15 @@ def resolve(path: str | None, overrides: Mapping[str, object]) -> argparse.Names
             values[key] = coerce(setting.value, known[key])
         except ValueError as error:
             problems.append(f"{setting.source}: {key}: {error}")
-    if not problems:
-        problems = [
-            f"{settings[key].source if key in settings else 'default'}: {key}: {what}"
-            for key, what in _impossible(values)
-        ]
+            wrong.add(key)
+    values["algorithm"] = algorithm.value
+    problems += [
+        f"{settings[key].source if key in settings else 'default'}: {key}: {what}"
+        for key, what in impossible(values)
+        if key not in wrong
+    ]
     if problems:
         raise UserError("\n".join(problems))
-    values["algorithm"] = algorithm.value
     if values["save_name"] is None:
         task = Path(path).stem if path else f"{values['dataset']}_{values['num_labels']}"
         values["save_name"] = f"{values['algorithm']}_{task}_{values['seed']}"
@@ -80,7 +85,15 @@ def options(algorithm: str) -> dict[str, Option]:
     from semilearn.core.utils import ALGORITHMS
 
     from metasemi_plugin.data import image_folder, split
-    from metasemi_plugin.host import datasets, device, nets, on_device, optim
+    from metasemi_plugin.host import (
+        bad_steps,
+        checkpoint,
+        datasets,
+        device,
+        nets,
+        on_device,
+        optim,
+    )
 
     known = {
         name: Option(name, *_typed(name, default), "")
@@ -90,7 +103,9 @@ def options(algorithm: str) -> dict[str, Option]:
         name = argument.name.lstrip("-")
         kind = argument.type if isinstance(argument.type, type) else bool
         known[name] = Option(name, kind, argument.default, argument.help)
-    rooms = (datasets, device, nets, on_device, optim, image_folder, split)
+    rooms = (
+        datasets, device, nets, on_device, optim, checkpoint, bad_steps, image_folder, split,
+    )  # fmt: skip
     ours = [*_OPTIONS, *(option for room in rooms for option in room.OPTIONS)]
     return known | {option.name: option for option in ours}
 
@@ -101,7 +116,14 @@ _OPTIONS = [
     Option("overwrite", bool, False, "replace the run folder if it exists"),
     Option("resume", bool, False, "continue the run in the run folder"),
     Option("use_tensorboard", bool, True, "write TensorBoard curves into the run folder"),
-    Option("num_workers", int, 0, "loader processes; 0 loads in the training process"),
+    Option(
+        "num_workers",
+        int,
+        0,
+        "loader processes; 0 loads in the training process, which is fastest for batches of "
+        "tensors: to receive one costs as much as to make it. Try 2 where PIL augments (strong "
+        "views, the host's own data sets) and cores are free",
+    ),
 ]
 
 
@@ -166,7 +188,7 @@ def load_mapping(path: Path) -> dict[str, Any]:
         content = YAML(typ="safe", pure=True).load(path)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except (YAMLError, UnicodeDecodeError) as error:
+    except Exception as error:  # a date with a 13th month is a ValueError, and so on
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     content = {} if content is None else content
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
@@ -178,9 +200,9 @@ def write_yaml(args: argparse.Namespace, path: Path) -> None:
     """Save a resolved configuration so that ``--c`` reads it again."""
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
-    part = path.with_name(path.name + ".part")
-    yaml.dump({k: v for k, v in sorted(vars(args).items()) if k not in CALL_OPTIONS}, part)
-    part.replace(path)
+    content = io.BytesIO()
+    yaml.dump({k: v for k, v in sorted(vars(args).items()) if k not in CALL_OPTIONS}, content)
+    files.replace(path, content.getvalue())
 
 
 def coerce(value: object, option: Option) -> object:
@@ -195,16 +217,26 @@ def coerce(value: object, option: Option) -> object:
             return option.default
         raise ValueError(f"expected {_article(kind)}, got nothing")
     if kind is dict and isinstance(value, str):
-        value = YAML(typ="safe", pure=True).load(value)
+        try:
+            value = YAML(typ="safe", pure=True).load(value)
+        except Exception as error:
+            raise ValueError(f"not valid YAML: {value!r}") from error
+    if kind is not dict and isinstance(value, list | dict):
+        # Not shown: a few lines of YAML can stand for billions of elements.
+        raise ValueError(f"expected {_article(kind)}, got a {type(value).__name__}")
     if kind is bool and not isinstance(value, bool):
         value = _BOOLS.get(str(value).lower(), value)
     if kind is str and isinstance(value, int | float):
         value = str(value).lower()
-    if kind in (int, float) and not isinstance(value, bool):
-        with contextlib.suppress(ValueError, TypeError):
+    if kind is int and isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = int(value)
+    whole = kind is int and isinstance(value, int)
+    if kind in (int, float) and not isinstance(value, bool) and not whole:
+        with contextlib.suppress(ValueError, TypeError, OverflowError):
             number = float(value)  # type: ignore[arg-type]
             value = kind(number) if kind(number) == number else value
-    if not isinstance(value, kind):
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise ValueError(f"expected {_article(kind)}, got {value!r}")
     return value
 
@@ -232,46 +264,3 @@ def _known_name(key: str, setting: Setting) -> str:
     if setting.value not in names:
         raise UserError(f"{setting.source}: {key}: {unknown(str(setting.value), names)}")
     return str(setting.value)
-
-
-def _impossible(v: dict) -> Iterator[tuple[str, str]]:
-    """(key, what is wrong with it) for values that no run can have."""
-    from semilearn.core.utils import ALGORITHMS
-
-    from metasemi_plugin.host.datasets import PROTOCOLS, dataset_names
-    from metasemi_plugin.host.on_device import AMP_DTYPES, CHANNELS_LAST
-    from metasemi_plugin.host.optim import OPTIMIZERS, SCHEDULERS
-
-    for key in ("num_train_iter", "num_eval_iter", "num_log_iter", "epoch", "batch_size", "uratio",
-                "eval_batch_size", "num_labels", "num_classes", "img_size"):  # fmt: skip
-        if v[key] < 1:
-            yield key, f"must be at least 1, not {v[key]}"
-    algorithm = ALGORITHMS[v["algorithm"]]
-    for key in ("lr", *getattr(algorithm, "above_zero", ())):
-        if v[key] <= 0:
-            yield key, f"must be above 0, not {v[key]}"
-    for key in getattr(algorithm, "not_negative", ()):
-        if v[key] is not None and v[key] < 0:
-            yield key, f"must not be below 0, not {v[key]}"
-    if not 0 <= v["ema_m"] < 1:
-        yield "ema_m", f"must be in [0, 1), not {v['ema_m']}"
-    if v["epoch"] > v["num_train_iter"] >= 1:
-        yield "epoch", f"{v['epoch']} epochs do not fit into num_train_iter {v['num_train_iter']}"
-    choices = {
-        "dataset": dataset_names(),
-        "protocol": PROTOCOLS,
-        "optim": OPTIMIZERS,
-        "scheduler": SCHEDULERS,
-        "amp_dtype": AMP_DTYPES,
-        "channels_last": CHANNELS_LAST,
-        **getattr(algorithm, "choices", {}),
-    }
-    for key, allowed in choices.items():
-        if key in v and v[key] not in allowed:
-            yield key, unknown(v[key], allowed)
-    if v["multiprocessing_distributed"] or v["world_size"] > 1:
-        yield "multiprocessing_distributed", "several processes are not supported yet"
-    if v["imb_algorithm"] is not None:
-        yield "imb_algorithm", "imbalanced algorithms are not supported here"
-    if v["save_name"] is not None and Path(v["save_name"]).name != v["save_name"]:
-        yield "save_name", f"must be one folder name, not {v['save_name']!r}; see save_dir"

@@ -35,6 +35,8 @@ class TeacherHook(EMAHook):
     """
 
     def after_train_step(self, algorithm):
+        if algorithm.bad:
+            return
         shadow = algorithm.ema.shadow
         params = [p.data for _, p in algorithm.model.named_parameters()]
         get_ema_multi_avg_fn(algorithm.ema_m)(list(shadow.values()), params, None)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from metasemi_plugin.errors import UserError
+from metasemi_plugin.host import files
 
 LOCK = ".lock"
 
@@ -20,8 +21,10 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another process has it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / LOCK, "a+", encoding="ascii") as file:
+    with files.writable(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        opened = open(folder / LOCK, "a+", encoding="ascii")  # noqa: SIM115
+    with opened as file:
         # Not at the first failure: `holder` has the lock for as long as it looks.
         for _ in range(10):
             if _take(file, fcntl.LOCK_EX):
@@ -40,8 +43,8 @@ def holder(folder: Path) -> str | None:
     try:
         with open(folder / LOCK, encoding="ascii") as file:
             return None if _take(file, fcntl.LOCK_SH) else _pid(file)
-    except FileNotFoundError:
-        return None
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return None  # what is in the way is for `locked` to say
 
 
 def in_use(folder: Path, pid: str) -> UserError:

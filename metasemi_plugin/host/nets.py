@@ -47,12 +47,21 @@ def _named(args) -> Callable:
         module, function = args.net.split(":", 1)
         try:
             return getattr(importlib.import_module(module), function)
-        except (ImportError, AttributeError) as error:
+        except (ImportError, AttributeError, ValueError) as error:
             raise UserError(f"net: cannot import {args.net!r}: {error}") from error
-    names = backbone_names()
-    if args.net not in names:
-        raise UserError(f"net: {unknown(args.net, names)} (or timm/NAME, or module:function)")
+    check_name(args.net)
     return get_net_builder(args.net, from_name=False)
+
+
+def check_name(net: str) -> None:
+    """Whether ``net`` may be one: what timm or another module makes of it, it says itself.
+
+    Raises:
+        UserError: no such backbone.
+    """
+    names = backbone_names()
+    if not net.startswith("timm/") and ":" not in net and net not in names:
+        raise UserError(f"net: {unknown(net, names)} (or timm/NAME, or module:function)")
 
 
 def backbone_names() -> list[str]:

@@ -2,8 +2,8 @@
 
 import argparse
 import functools
-import os
 import warnings
+from pathlib import Path
 
 import torch
 from semilearn.core.hooks import Hook
@@ -14,7 +14,8 @@ from torch.utils.data import default_collate
 
 from metasemi_plugin import random_numbers
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.host import hooks
+from metasemi_plugin.host import bad_steps, checkpoint, files, hooks
+from metasemi_plugin.host.config import CALL_OPTIONS
 from metasemi_plugin.host.datasets import build_splits
 from metasemi_plugin.host.device import cuda_means, resolve_device
 from metasemi_plugin.host.mean_teacher import require_alive
@@ -68,10 +69,20 @@ class OnDevice:
             args.gpu = self.device.index or 0
             torch.cuda.set_device(args.gpu)
         self.saved_random: dict | None = None
+        self.settings = {k: v for k, v in vars(args).items() if k not in CALL_OPTIONS}
         self.record: RunRecord | None = None  # None outside of a run folder
         self.saved_record: dict = {}
         self.history: list[dict] = []
         self.positions: list[Positions] = []
+        self.bad, self.bad_steps, self.bad_in_a_row = False, 0, 0
+        self.stop_requested = False
+        self.saved_at: tuple[Path, int] | None = None  # the latest checkpoint and its iteration
+        with random_numbers.untouched():
+            # Before the data are touched.
+            _check_net(
+                net_builder(num_classes=args.num_classes, pretrained=False, pretrained_path=""),
+                args,
+            )
         with cuda_means(self.device):
             super().__init__(args, net_builder, tb_log, logger)
         # The host knows float16 on CUDA only. And autocast's cache of cast weights must be off: a
@@ -128,7 +139,6 @@ class OnDevice:
 
     def set_model(self):
         model = super().set_model()
-        _check_net(model, self.args)
         self.image_format = self._image_format(model)
         return self._prepare(model)
 
@@ -157,6 +167,7 @@ class OnDevice:
     def set_hooks(self):
         super().set_hooks()
         # The same name keeps the slot of the host's hook.
+        self.register_hook(bad_steps.UpdateHook(), "ParamUpdateHook", "HIGHEST")
         self.register_hook(hooks.TeacherHook(), "EMAHook", "HIGH")
         self.register_hook(hooks.EvaluateHook(), "EvaluationHook", "HIGH")
         self.register_hook(Hook(), "CheckpointHook", "HIGH")  # RecordHook saves, later
@@ -204,25 +215,34 @@ class OnDevice:
         saved["it"] = min(self.it + 1, self.num_train_iter)
         saved["best_eval_acc"] = float(self.best_eval_acc)
         saved["history"] = self.history
-        saved["record"] = {} if self.record is None else self.record.state()
+        saved["record"] = {} if self.record is None else self.record.saved_state()
         saved["random"] = random_numbers.state()
+        saved["bad_steps"] = [self.bad_steps, self.bad_in_a_row]
+        saved["settings"], saved["version"] = self.settings, checkpoint.VERSION
         return saved
 
     def save_model(self, save_name, save_path):
-        super().save_model(save_name + ".part", save_path)
-        path = os.path.join(save_path, save_name)
-        os.replace(path + ".part", path)
+        files.replace(Path(save_path) / save_name, checkpoint.to_bytes(self.get_save_dict()))
 
     def load_model(self, load_path):
-        with cuda_means(self.device):
-            checkpoint = super().load_model(load_path)
-        self.start_epoch = self.it // self.num_iter_per_epoch
-        self.history = checkpoint["history"]
-        self.saved_random = checkpoint["random"]
-        self.saved_record = checkpoint["record"]
+        """Raises checkpoint.Unusable, or a UserError if it was saved with other settings."""
+        file, found = checkpoint.verified(load_path)
+        try:
+            checkpoint.refuse_other_settings(found["settings"], self.settings, load_path)
+            with cuda_means(self.device):
+                saved = super().load_model(file)
+            self.start_epoch = self.it // self.num_iter_per_epoch
+            self.history = saved["history"]
+            self.saved_random = saved["random"]
+            self.saved_record = saved["record"]
+            self.bad_steps, self.bad_in_a_row = saved["bad_steps"]
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            lines = str(error).split("\n")
+            raise checkpoint.Unusable(f"is not of this run ({lines[0]})") from error
         if self.ema is not None:
             self.ema.load(self.ema_model)
-        return checkpoint
+        self.saved_at = Path(load_path), self.it
+        return saved
 
 
 class VatOnDevice:

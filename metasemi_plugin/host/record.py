@@ -11,6 +11,7 @@ import math
 import os
 import platform
 import resource
+import shlex
 import statistics
 import subprocess
 import sys
@@ -22,11 +23,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from semilearn.core.hooks import CheckpointHook
+from semilearn.core.hooks import Hook
 
 import metasemi_plugin
 from metasemi_plugin import machine
-from metasemi_plugin.errors import UserError
+from metasemi_plugin.errors import Interrupted, UserError
+from metasemi_plugin.host import bad_steps, checkpoint, files
 from metasemi_plugin.host.config import CALL_OPTIONS
 from metasemi_plugin.host.datasets import split_record
 
@@ -54,7 +56,7 @@ class RunRecord:
         self.saved = algorithm.saved_record  # the state below as the checkpoint has it, or {}
         before = _read(folder / RUN) if self.saved else {}
         split = split_record(algorithm.dataset_dict)
-        if before and before["split"]["hash"] != split.hash:
+        if self.saved and self.saved["split"] != split.hash:
             raise UserError(
                 f"the data of the run {folder} have changed since it was begun: bring them back, "
                 "or start the run over with --overwrite"
@@ -77,7 +79,11 @@ class RunRecord:
             "sittings": before.get("sittings", 0) + 1,
             "num_train_iter": args.num_train_iter,
         }
-        self.logged: dict[str, list[float]] = defaultdict(list)  # since the last evaluation
+        # What is logged since the last evaluation, and the lines of metrics.jsonl still to write.
+        self.logged: dict[str, list[float]] = defaultdict(list)
+        for key, values in self.saved.get("logged", {}).items():
+            self.logged[key] = values.tolist()
+        self.unwritten: list[str] = []
         self.durations: deque[float] = deque(maxlen=1000)
         self.began = self.last = time.perf_counter()
 
@@ -85,12 +91,19 @@ class RunRecord:
         """Start the clock; what was noted after the checkpoint is dropped, as it is done again."""
         path = self.folder / METRICS
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        _write(path, "".join(f"{line}\n" for line in lines if _it(line) <= self.algorithm.it))
+        kept = "".join(f"{line}\n" for line in lines if _it(line) <= self.algorithm.it).encode()
+        files.replace(path, kept)
+        self.written = len(kept)
         self.write("running", self.algorithm.it)
         self.began = self.last = time.perf_counter()
 
-    def state(self) -> dict[str, float | None]:
+    def saved_state(self) -> dict:
         """What a checkpoint keeps."""
+        logged = {k: torch.tensor(v, dtype=torch.float64) for k, v in self.logged.items()}
+        return self.state() | {"split": self.run["split"]["hash"], "logged": logged}
+
+    def state(self) -> dict[str, float | None]:
+        """What the course of the run has cost until now."""
         measured = statistics.median(self.durations) if self.durations else None
         return {
             "seconds": self.saved.get("seconds", 0.0) + time.perf_counter() - self.began,
@@ -101,12 +114,15 @@ class RunRecord:
         }
 
     def log(self, evaluated: bool) -> None:
-        """After each iteration: keep what the algorithm logs, until it is evaluated."""
+        """After each iteration: keep what the algorithm logs, until it is evaluated.
+
+        What is not finite in a bad step counts for nothing.
+        """
         now = time.perf_counter()
         if not evaluated:
             self.durations.append(now - self.last)
         for key, value in self.algorithm.log_dict.items():
-            if isinstance(value, Real):
+            if isinstance(value, Real) and (math.isfinite(value) or not self.algorithm.bad):
                 self.logged[key].append(float(value))
         if evaluated:
             scores = self.algorithm.history[-1]
@@ -116,9 +132,26 @@ class RunRecord:
             }
             line = {"it": scores["it"], "seconds": round(self.state()["seconds"] or 0, 3)}
             line |= {k: v if math.isfinite(v) else None for k, v in (scores | values).items()}
-            with open(self.folder / METRICS, "a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+            self.unwritten.append(json.dumps(line) + "\n")
             self.logged.clear()
+
+    def write_lines(self) -> None:
+        """Add to metrics.jsonl what has come since the last time.
+
+        Raises:
+            OSError: the lines are kept for the next time, which overwrites what was left of them.
+        """
+        if not self.unwritten:
+            return
+        lines = "".join(self.unwritten).encode()
+        with open(self.folder / METRICS, "r+b") as file:
+            file.truncate(self.written)
+            file.seek(self.written)
+            file.write(lines)
+            file.flush()
+            os.fsync(file.fileno())
+        self.written += len(lines)
+        self.unwritten.clear()
 
     def write(self, status: str, iterations: int, error: str | None = None) -> dict:
         """Replace run.json; returns what is in it."""
@@ -128,29 +161,117 @@ class RunRecord:
             "ended": None if status == "running" else _now(),
             "iterations": iterations,
             **{key: None if v is None else round(v, 6) for key, v in self.state().items()},
+            "bad_steps": self.algorithm.bad_steps,
             **results(self.algorithm.history),
         }
-        _write(self.folder / RUN, json.dumps(self.run, indent=2) + "\n")
+        files.replace(self.folder / RUN, f"{json.dumps(self.run, indent=2)}\n".encode())
         return self.run
 
 
-class RecordHook(CheckpointHook):
-    """The host's CheckpointHook, and the record beside it, after every other hook of an iteration.
+class RecordHook(Hook):
+    """In place of the host's CheckpointHook, and the record beside it, after every other hook.
 
     A line is written before the checkpoint: one too many is dropped by a resume, which could not
-    make up for one too few.
+    make up for one too few. The best is written before the latest for the same reason.
     """
 
+    def before_run(self, algorithm):
+        self.saved_last = time.monotonic()
+        self.failed = False
+
     def after_train_step(self, algorithm):
+        record, done = algorithm.record, algorithm.it + 1
+        if record is None:
+            return
+        evaluated = bool(algorithm.history) and algorithm.history[-1]["it"] == done
+        record.log(evaluated)
+        best = evaluated and algorithm.best_it == algorithm.it
+        due = self.due(algorithm, evaluated)
+        if evaluated or due:
+            self.write(algorithm, best, due)
+        if algorithm.stop_requested and done < algorithm.num_train_iter:
+            self.stop(algorithm)
+        record.last = time.perf_counter()
+
+    def due(self, algorithm, evaluated: bool) -> bool:
+        """Whether to save the latest checkpoint now."""
+        iterations, minutes = algorithm.args.num_save_iter, algorithm.args.save_minutes
+        if algorithm.stop_requested or self.is_last_iter(algorithm):
+            return True
+        if iterations is None and minutes is None:
+            return evaluated
+        waited = (time.monotonic() - self.saved_last) / 60
+        return (minutes is not None and waited >= minutes) or (
+            iterations is not None and self.every_n_iters(algorithm, iterations)
+        )
+
+    def write(self, algorithm, best: bool, due: bool) -> None:
+        """Metrics, checkpoints and record, as far as the disk lets them; the training goes on.
+
+        Raises:
+            UserError: the weights are not finite, or the disk has failed at the last iteration.
+        """
         record = algorithm.record
-        evaluated = algorithm.history and algorithm.history[-1]["it"] == algorithm.it + 1
-        if record is not None:
-            record.log(evaluated)
-        super().after_train_step(algorithm)
-        if record is not None:
-            if evaluated:
-                record.write("running", algorithm.it + 1)
-            record.last = time.perf_counter()
+        try:
+            record.write_lines()
+            if best or due:
+                content = checkpoint.to_bytes(finite(algorithm, algorithm.get_save_dict()))
+                if best:
+                    files.replace(record.folder / checkpoint.BEST, content)
+                if due:
+                    checkpoint.write_latest(record.folder, content)
+                    algorithm.saved_at = record.folder / checkpoint.LATEST, algorithm.it + 1
+                    self.saved_last = time.monotonic()
+            record.write("running", algorithm.it + 1)
+        except OSError as error:
+            what = f"cannot save to {record.folder} ({error.strerror or error})"
+            if self.is_last_iter(algorithm):
+                raise UserError(
+                    f"{what} at the end of the training. {bad_steps.last_good(algorithm)} Make "
+                    "room or mend the permissions, then go on from there with --resume"
+                ) from error
+            if not self.failed:
+                say(algorithm, f"{what}: the training goes on, and tries again at each interval")
+            self.failed = True
+        else:
+            if self.failed:
+                say(algorithm, f"saved to {record.folder} again, iteration {algorithm.it + 1}")
+            self.failed = False
+
+    def stop(self, algorithm) -> None:
+        """End a run that was asked to stop, after it has been saved.
+
+        Raises:
+            Interrupted: says how to go on.
+            UserError: it could not be saved at all.
+        """
+        if algorithm.saved_at is None:
+            raise UserError("stopped, but nothing could be saved: the run starts over next time")
+        _, iteration = algorithm.saved_at
+        config = algorithm.record.folder / "config.yaml"
+        raise Interrupted(
+            f"stopped and saved at iteration {iteration}; resume with: "
+            f"python -m metasemi_plugin train --c {shlex.quote(str(config))} --resume"
+        )
+
+
+def finite(algorithm, saved: dict) -> dict:
+    """``saved``, if its nets and optimizer are finite: nothing else may get into a checkpoint.
+
+    Raises:
+        UserError: they are not.
+    """
+    kept = [saved["model"], saved["ema_model"], *saved["optimizer"]["state"].values()]
+    tensors = (t for part in kept for t in part.values() if isinstance(t, torch.Tensor))
+    if not all(bool(t.isfinite().all()) for t in tensors):
+        raise bad_steps.diverged(algorithm, "in the weights themselves")
+    return saved
+
+
+def say(algorithm, line: str) -> None:
+    """On the screen and in the log."""
+    algorithm.print_fn(line)
+    print(line, flush=True)
 
 
 def results(history: list[dict]) -> dict[str, object]:
@@ -229,7 +350,7 @@ def peak_memory_mb(device: torch.device) -> float:
 def _read(path: Path) -> dict:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return {}
 
 
@@ -239,12 +360,6 @@ def _it(line: str) -> float:
         return json.loads(line)["it"]
     except ValueError:
         return math.inf
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
 
 
 def _now() -> str:

@@ -4,32 +4,35 @@ import argparse
 import copy
 import logging
 import shutil
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from metasemi_plugin import random_numbers
 from metasemi_plugin.errors import UserError
+from metasemi_plugin.host import checkpoint, files
 from metasemi_plugin.host.config import write_yaml
 from metasemi_plugin.host.lock import LOCK, holder, in_use, locked
+from metasemi_plugin.host.stopping import stopping_on_signals
 
 
 def run(args: argparse.Namespace) -> dict:
     """Train and evaluate the run that ``args`` describes; returns its summary.
 
     The run folder ``save_dir/save_name`` gets config.yaml, log.txt, tensorboard/, latest_model.pth,
-    model_best.pth, and the record: run.json, metrics.jsonl and split.npz.
+    previous_model.pth, model_best.pth, and the record: run.json, metrics.jsonl and split.npz.
 
     Raises:
-        UserError: the folder exists and neither resume nor overwrite says what to do with it,
-            another process is at it, or the configuration does not fit the data or the backbone.
+        UserError: the folder exists and neither resume nor overwrite says what to do with it, it
+            cannot be written, another process is at it, no checkpoint can be used, the
+            configuration does not fit the data or the backbone, or the training diverges.
+        Interrupted: SIGINT or SIGTERM came, and the run has been saved.
     """
-    from semilearn.core.utils import TBLog
-
     from metasemi_plugin.host.nets import net_builder
     from metasemi_plugin.host.on_device import on_device
-    from metasemi_plugin.host.record import RunRecord
+    from metasemi_plugin.host.record import say
 
     folder = Path(args.save_dir) / args.save_name
     if (pid := holder(folder)) is not None:
@@ -41,25 +44,43 @@ def run(args: argparse.Namespace) -> dict:
         # Built before anything is written or deleted: bad input must not cost a run.
         algorithm = on_device(args.algorithm)(copy.copy(args), net_builder(args), None, logger)
         with locked(folder):
-            # Again, as another process may have been here in the meantime.
-            checkpoint = _claim(folder, args)
-            if checkpoint is None:
-                _clear(folder)
-                write_yaml(args, folder / "config.yaml")
-            else:
-                algorithm.load_model(checkpoint)
-            record = algorithm.record = RunRecord(folder, args, algorithm)
-            algorithm.tb_log = TBLog(str(folder), "tensorboard", args.use_tensorboard)
-            record.begin()
+            record, fallback = _begin(folder, args, algorithm)
             with _log_file(logger, folder / "log.txt"), _end_noted(record):
+                if fallback:
+                    say(algorithm, fallback)
                 announce(algorithm)
-                algorithm.train()
-            return summarise(record.write("complete", algorithm.it), folder)
+                with stopping_on_signals(algorithm):
+                    algorithm.train()
+            with files.writable(folder):
+                return summarise(record.write("complete", algorithm.it), folder)
+
+
+def _begin(folder: Path, args: argparse.Namespace, algorithm):
+    """Bring folder and algorithm to where the run stands; the lock is held.
+
+    Returns:
+        The record, and a line to show if not the latest checkpoint was used.
+    """
+    from metasemi_plugin.host.curves import Curves
+    from metasemi_plugin.host.record import RunRecord
+
+    with files.writable(folder):
+        fallback = None
+        # Again, as another process may have been here in the meantime.
+        if _claim(folder, args):
+            fallback = checkpoint.load(algorithm, folder)
+        else:
+            _clear(folder)
+            write_yaml(args, folder / "config.yaml")
+        record = algorithm.record = RunRecord(folder, args, algorithm)
+        algorithm.tb_log = Curves(str(folder), "tensorboard", args.use_tensorboard)
+        record.begin()
+    return record, fallback
 
 
 @contextmanager
 def _end_noted(record) -> Iterator[None]:
-    """The record of a run that ends before its time says why."""
+    """The record of a run that ends before its time says why, if it can be written."""
     try:
         yield
     except BaseException as error:
@@ -67,12 +88,15 @@ def _end_noted(record) -> Iterator[None]:
         what = lines[0] if isinstance(error, UserError) else f"{type(error).__name__}: {lines[0]}"
         ordered = isinstance(error, KeyboardInterrupt | SystemExit)
         status = "interrupted" if ordered else "failed"
-        record.write(status, record.run["iterations"], None if ordered else what)
+        with suppress(OSError):
+            record.write(status, record.run["iterations"], None if ordered else what)
         raise
 
 
 def announce(algorithm) -> None:
-    """One line on what is about to be trained, on the screen and in the log."""
+    """What is about to be trained, on the screen and in the log."""
+    from metasemi_plugin.host.record import say
+
     args, parts = algorithm.args, algorithm.dataset_dict
     sizes = ", ".join(f"{len(part)} {name}" for name, part in parts.items() if part is not None)
     weights = sum(p.numel() for p in algorithm.model.parameters())
@@ -81,8 +105,14 @@ def announce(algorithm) -> None:
         f"{args.net} ({weights:,} parameters), {algorithm.device}, "
         f"seed {args.seed}, iterations {algorithm.it} to {args.num_train_iter}"
     )
-    algorithm.print_fn(line)
-    print(line, flush=True)
+    lines = [line]
+    if args.batch_size > (labelled := len(parts["train_lb"])):
+        lines.append(
+            f"batch_size {args.batch_size} is more than the {labelled} labelled images: some are "
+            "in a batch twice, differently augmented"
+        )
+    for line in lines:
+        say(algorithm, line)
 
 
 def summarise(run: dict, folder: Path) -> dict:
@@ -99,25 +129,24 @@ def summarise(run: dict, folder: Path) -> dict:
     }
 
 
-def _claim(folder: Path, args: argparse.Namespace) -> Path | None:
-    """The checkpoint to go on from, or None for a fresh start."""
-    checkpoint = folder / "latest_model.pth"
+def _claim(folder: Path, args: argparse.Namespace) -> bool:
+    """Whether the run goes on from a checkpoint; else it starts afresh."""
     if args.resume and args.overwrite:
         raise UserError("--resume and --overwrite contradict each other; give one of them")
     if args.resume:
-        if not checkpoint.exists():
+        if not checkpoint.exists(folder):
             raise UserError(
-                f"--resume: there is no checkpoint {checkpoint} to go on from; "
+                f"--resume: there is no checkpoint {folder / checkpoint.LATEST} to go on from; "
                 "--overwrite starts over"
             )
-        return checkpoint
-    holds_a_run = folder.exists() and any(path.name != LOCK for path in folder.iterdir())
+        return True
+    holds_a_run = folder.is_dir() and any(path.name != LOCK for path in folder.iterdir())
     if holds_a_run and not args.overwrite:
         raise UserError(
             f"the run folder {folder} exists; --resume continues it, --overwrite replaces it, "
             f"--save_name NAME takes another"
         )
-    return None
+    return False
 
 
 def _clear(folder: Path) -> None:
@@ -131,14 +160,23 @@ def _clear(folder: Path) -> None:
 
 @contextmanager
 def _log_file(logger: logging.Logger, path: Path):
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("[%(asctime)s] %(message)s"))
     logger.addHandler(handler)
     try:
         yield
     finally:
         logger.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):
+            handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    """Where the disk is full, lines are lost; what else could not be saved is reported."""
+
+    def handleError(self, record):
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
 
 
 @contextmanager

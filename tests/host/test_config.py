@@ -105,6 +105,31 @@ def test_an_algorithms_option_belongs_to_it_alone():
         ("amp_dtype", "half", "amp_dtype: unknown 'half'; one of float16, bfloat16"),
         ("channels_last", "maybe", "channels_last: unknown 'maybe'; one of auto, true, false"),
         ("multiprocessing_distributed", "true", "not supported yet"),
+        ("save_name", "..", "save_name: must be one folder name"),
+        ("save_name", "", "save_name: must be one folder name"),
+        ("save_name", "a\0b", "save_name: must be one folder name"),
+        ("save_name", "x" * 300, "save_name: must be one folder name"),
+        ("save_dir", "a\0b", "save_dir: must not have a NUL character"),
+        ("num_labels", "41", "num_labels: 41 cannot be divided .* 10 classes: use 40 or 50"),
+        ("num_classes", "12", "num_classes: cifar10 has 10; set it so"),
+        ("uratio", "0", "uratio: must be at least 1"),
+        ("net", "wrn_28_3", "net: unknown 'wrn_28_3'; did you mean 'wrn_28_"),
+        ("device", "tpu", "device: 'tpu' is none of auto, cpu"),
+        ("seed", "-1", "seed: must not be below 0"),
+        ("seed", "4294967296", "seed: must be less than 4294967296"),
+        ("lr", "inf", "lr: must be finite"),
+        ("batch_size", True, "batch_size: expected a whole number, got True"),
+        ("lr", True, "lr: expected a number, got True"),
+        ("lr", [0.1], "lr: expected a number, got a list"),
+        ("net_args", "{", "net_args: not valid YAML"),
+        ("momentum", "1", r"momentum: must be in \[0, 1\)"),
+        ("crop_ratio", "1.5", "crop_ratio: must be above 0 and at most 1"),
+        ("bn_momentum", "0", "bn_momentum: must be above 0 and at most 1"),
+        ("num_warmup_iter", "20", "num_warmup_iter: must be less than num_train_iter 20"),
+        ("label_folds", "1", r"label_folds: must be 0 \(none\), or at least 2"),
+        ("max_bad_steps", "0", "max_bad_steps: must be at least 1"),
+        ("num_save_iter", "0", "num_save_iter: must be at least 1"),
+        ("save_minutes", "0", "save_minutes: must be above 0"),
     ],
 )
 def test_wrong_values_are_named(key, value, message):
@@ -112,10 +137,37 @@ def test_wrong_values_are_named(key, value, message):
         resolve(None, {key: value})
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "key", "value", "message"),
+    [
+        ("meanteacher", "unsup_warm_up", "0", "must be above 0"),
+        ("fast_swa", "unsup_warm_up", "0", "must be above 0"),
+        ("fixmatch", "T", "0", "must be above 0"),
+        ("freematch", "ema_p", "1", r"must be in \[0, 1\)"),
+        ("uda", "tsa_schedule", "cubic", "unknown 'cubic'; one of none, linear, log, exp"),
+    ],
+)
+def test_options_of_semilearns_algorithms_are_checked(algorithm, key, value, message):
+    with pytest.raises(UserError, match=f"{key}: {message}"):
+        resolve(None, {"algorithm": algorithm, key: value})
+
+
+def test_fully_supervised_needs_no_number_of_labels():
+    assert resolve(None, {"algorithm": "fullysupervised", "num_labels": "41"}).num_labels == 41
+
+
+def test_whole_numbers_are_not_rounded():
+    assert resolve(None, {"seed": 2**32 - 1}).seed == 2**32 - 1
+    assert coerce("9007199254740993", Option("key", int, 0, "")) == 9007199254740993
+
+
 def test_all_problems_are_reported_together():
     with pytest.raises(UserError) as error:
-        resolve(None, {"lr": "-1", "batch_size": "0", "dataset": "x"})
-    assert str(error.value).count("\n") == 2
+        resolve(None, {"lr": "fast", "batch_size": "0", "dataset": "x", "sed": "1", "seed": "-1"})
+    lines = str(error.value).split("\n")
+    assert sorted(line.split(": ")[1] for line in lines) == [
+        "batch_size", "dataset", "lr", "seed", "unknown key 'sed'; did you mean 'seed'?",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

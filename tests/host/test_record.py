@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from metasemi_plugin import train
+from metasemi_plugin.data import DATASETS
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host import record
 from metasemi_plugin.host.config import CALL_OPTIONS, resolve
@@ -152,13 +153,21 @@ def test_a_resumed_run_has_the_record_of_one_that_never_stopped(tiny_run, stop, 
     assert {k: run[k] for k in same} == {k: read(straight)[k] for k in same}
 
 
-def test_data_that_have_changed_are_refused(tiny_run, stop, tmp_path):
+def test_data_that_have_changed_are_refused(tiny_run, stop, monkeypatch):
     stop(4, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         train(**tiny_run(save_name="run"))
     stop(7, None)
+    digits = DATASETS["digits"]
+
+    def one_pixel_off(args, ulb_views):
+        splits = digits(args, ulb_views)
+        splits.eval.images[0, 0, 0] ^= 1
+        return splits
+
+    monkeypatch.setitem(DATASETS, "digits", one_pixel_off)
     with pytest.raises(UserError, match=r"the data of the run .* have changed"):
-        train(**tiny_run(save_name="run", resume=True, num_labels=50))
+        train(**tiny_run(save_name="run", resume=True))
 
 
 def test_a_line_holds_means_over_the_iterations_since_the_last(tmp_path, monkeypatch):
@@ -166,13 +175,16 @@ def test_a_line_holds_means_over_the_iterations_since_the_last(tmp_path, monkeyp
     kept = record.RunRecord.__new__(record.RunRecord)
     kept.folder, kept.logged, kept.durations, kept.last = tmp_path, {}, [], 0.0
     kept.logged = record.defaultdict(list)
-    kept.algorithm = SimpleNamespace(history=[{"it": 2, "eval": 4.0}])
+    kept.unwritten, kept.written = [], 0
+    (tmp_path / record.METRICS).touch()
+    kept.algorithm = SimpleNamespace(history=[{"it": 2, "eval": 4.0}], bad=False)
     for kept.algorithm.log_dict, evaluated in (
         ({"train/kept": 0.25, "lr": 2.0, "train/seldom": 7}, False),
         ({"train/kept": 0.75, "lr": 1.0, "train/bad": float("nan"), "text": "x"}, True),
         ({"train/kept": np.float32(0.5)}, True),
     ):
         kept.log(evaluated)
+        kept.write_lines()
     first = {"it": 2, "seconds": 1.5, "eval": 4.0, "train/kept": 0.5, "lr": 1.0}
     first |= {"train/seldom": 7.0, "train/bad": None}
     second = {"it": 2, "seconds": 1.5, "eval": 4.0, "train/kept": 0.5}

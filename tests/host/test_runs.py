@@ -25,8 +25,8 @@ ALGORITHMS = [
 def state(folder):
     """What a run has come to: model, teacher, optimizer, history. Not how long it took."""
     saved = torch.load(Path(folder) / "latest_model.pth", weights_only=True)
-    saved.pop("random")
-    saved.pop("record")
+    for key in ("random", "record", "settings"):
+        saved.pop(key)
     return saved
 
 
@@ -93,11 +93,32 @@ def test_trains_and_resumes_bit_for_bit(algorithm, changes, tiny_run, monkeypatc
 
 
 def test_seed_decides_and_workers_do_not(tiny_run):
-    base = state(train(**tiny_run(save_name="a"))["folder"])["model"]
-    workers = state(train(**tiny_run(save_name="b", num_workers=2))["folder"])["model"]
+    base = state(train(**tiny_run(save_name="a"))["folder"])
+    for workers in (1, 2):
+        run = train(**tiny_run(save_name=f"{workers} workers", num_workers=workers))
+        assert_same(state(run["folder"]), base)
     other = state(train(**tiny_run(save_name="c", seed=4))["folder"])["model"]
-    assert_same(workers, base)
-    assert not torch.equal(other["classifier.weight"], base["classifier.weight"])
+    assert not torch.equal(other["classifier.weight"], base["model"]["classifier.weight"])
+
+
+def test_seed_decides_split_order_initialisation_and_chance(build):
+    one, same, other = (build("mixmatch", seed=seed) for seed in (3, 3, 4))
+
+    def first(algorithm):
+        torch.manual_seed(0)
+        algorithm.epoch = 0
+        algorithm.call_hook("before_train_epoch")
+        return next(iter(algorithm.loader_dict["train_ulb"]))
+
+    seen = {
+        "split": lambda a: torch.from_numpy(a.dataset_dict["train_lb"].positions),
+        "initialisation": lambda a: a.model.classifier.weight.detach(),
+        "order": lambda a: first(a)["idx_ulb"],
+        "augmentation": lambda a: first(a)["x_ulb_w"],
+    }
+    for name, see in seen.items():
+        assert torch.equal(see(one), see(same)), name
+        assert not torch.equal(see(one), see(other)), name
 
 
 @pytest.mark.parametrize("algorithm", ["metasemi", "supervised"])
@@ -179,6 +200,12 @@ def test_run_folder_is_never_lost(tiny_run):
     assert train(**tiny_run(save_name="run", overwrite=True, num_train_iter=3))["iterations"] == 3
 
 
+def test_a_batch_larger_than_the_labelled_set_is_explained(tiny_run, capsys):
+    train(**tiny_run("supervised", save_name="run", batch_size=50, num_train_iter=1))
+    out = capsys.readouterr().out
+    assert "batch_size 50 is more than the 40 labelled images: some are in a batch twice" in out
+
+
 def test_resuming_nothing_is_an_error(tiny_run):
     with pytest.raises(UserError, match="no checkpoint"):
         train(**tiny_run(save_name="run", resume=True))
@@ -188,7 +215,7 @@ def test_run_folder_holds_config_log_record_and_curves(tiny_run):
     run = train(**tiny_run(save_name="run", use_tensorboard=True))
     folder = Path(run["folder"])
     names = {p.name for p in folder.iterdir()}
-    models = {"latest_model.pth", "model_best.pth"}
+    models = {"latest_model.pth", "previous_model.pth", "model_best.pth"}
     record = {"run.json", "metrics.jsonl", "split.npz"}
     assert names == {*models, *record, "config.yaml", "log.txt", "tensorboard", ".lock"}
     log = (folder / "log.txt").read_text()

@@ -1,0 +1,114 @@
+"""Steps whose loss or gradients are not finite: undone, counted, and too many of them end a run."""
+
+import warnings
+from collections.abc import Iterable
+
+import torch
+from semilearn.core.hooks import ParamUpdateHook
+from torch import Tensor
+
+from metasemi_plugin.errors import UserError
+from metasemi_plugin.options import Option
+
+OPTIONS = [
+    Option(
+        "max_bad_steps",
+        int,
+        10,
+        "consecutive steps with a NaN or infinite loss or gradient after which the run stops; "
+        "fewer are skipped and counted",
+    ),
+]
+
+
+class UpdateHook(ParamUpdateHook):
+    """In place of the host's ParamUpdateHook: the same step, unless its numbers are bad.
+
+    A bad step leaves no trace but the count, the schedule and the random numbers that it drew:
+    neither parameters nor BatchNorm's statistics nor what the algorithm keeps (thresholds, queues,
+    ensembles) have moved. TeacherHook leaves the average alone then, too. Costs one
+    synchronisation with the GPU a step.
+
+    What float16's loss scaling skips in search of its scale is no bad step.
+    """
+
+    def before_run(self, algorithm):
+        buffers = list(algorithm.model.buffers())
+        # Of one type each, so that a few kernels copy them all.
+        by_type = {b.dtype: [o for o in buffers if o.dtype == b.dtype] for b in buffers}
+        self.buffers = [(group, [b.clone() for b in group]) for group in by_type.values()]
+
+    def before_train_step(self, algorithm):
+        super().before_train_step(algorithm)
+        for group, kept in self.buffers:
+            torch._foreach_copy_(kept, group)
+        self.kept = [
+            (owner, name, value, None if value is None else value.clone())
+            for owner in (vars(algorithm), *map(vars, algorithm.hooks_dict.values()))
+            for name, value in owner.items()
+            if value is None or isinstance(value, Tensor)
+        ]
+
+    def after_train_step(self, algorithm):
+        loss, scaler = algorithm.out_dict["loss"], algorithm.loss_scaler
+        scaler.scale(loss).backward()
+        scaler.unscale_(algorithm.optimizer)
+        if algorithm.clip_grad > 0:
+            norm = torch.nn.utils.clip_grad_norm_(algorithm.model.parameters(), algorithm.clip_grad)
+        else:
+            norm = gradient_norm(algorithm.model.parameters(), loss)
+        algorithm.bad = not bool((norm + loss.detach()).isfinite())
+        if algorithm.bad and scaler.is_enabled():
+            algorithm.bad = scaler.get_scale() <= 1 or not bool(loss.isfinite())
+        if not algorithm.bad:
+            scaler.step(algorithm.optimizer)
+        scaler.update()
+        with warnings.catch_warnings():
+            # The schedule goes on where the very first step was bad.
+            warnings.filterwarnings("ignore", r"Detected call of `lr_scheduler.step\(\)`")
+            algorithm.scheduler.step()
+        algorithm.model.zero_grad()
+        self.count(algorithm)
+
+    def count(self, algorithm) -> None:
+        """Undo a bad step, and stop after too many.
+
+        Raises:
+            UserError: too many.
+        """
+        if not algorithm.bad:
+            algorithm.bad_in_a_row = 0
+            return
+        for group, kept in self.buffers:
+            torch._foreach_copy_(group, kept)
+        for owner, name, value, clone in self.kept:
+            if clone is not None:
+                value.copy_(clone)
+            owner[name] = value
+        algorithm.bad_steps += 1
+        algorithm.bad_in_a_row += 1
+        if algorithm.bad_in_a_row >= algorithm.args.max_bad_steps:
+            raise diverged(algorithm, f"for {algorithm.bad_in_a_row} steps in a row")
+
+
+def gradient_norm(parameters: Iterable[Tensor], like: Tensor) -> Tensor:
+    """The sum of the norms of all gradients, 0 if there are none: finite if each gradient is."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    return sum(torch._foreach_norm(gradients), torch.zeros_like(like.detach()))
+
+
+def diverged(algorithm, what: str) -> UserError:
+    """What to say of a run that computes nothing but NaN."""
+    return UserError(
+        f"loss or gradient was not finite {what}, until iteration {algorithm.it + 1}, at learning "
+        f"rate {algorithm.optimizer.param_groups[-1]['lr']:.3g}. {last_good(algorithm)} Lower lr, "
+        "or use amp_dtype bfloat16 if this is float16"
+    )
+
+
+def last_good(algorithm) -> str:
+    """The checkpoint that a run can go back to."""
+    if algorithm.saved_at is None:
+        return "There is no checkpoint yet."
+    path, iteration = algorithm.saved_at
+    return f"The last good checkpoint is {path}, of iteration {iteration}."

@@ -1,0 +1,124 @@
+"""What no run can have, found before any data are touched."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from semilearn.algorithms.meanteacher.meanteacher import MeanTeacher
+from semilearn.core.utils import ALGORITHMS
+
+from metasemi_plugin.errors import UserError
+from metasemi_plugin.host.config import unknown
+from metasemi_plugin.host.datasets import HOST_DATASETS, PROTOCOLS, dataset_names
+from metasemi_plugin.host.device import resolve_device
+from metasemi_plugin.host.nets import check_name
+from metasemi_plugin.host.on_device import AMP_DTYPES, CHANNELS_LAST
+from metasemi_plugin.host.optim import OPTIMIZERS, SCHEDULERS
+from metasemi_plugin.host.views import HOST_VIEWS
+
+FLOAT32 = torch.finfo(torch.float32).max
+AT_LEAST_1 = (
+    "num_train_iter", "num_eval_iter", "num_log_iter", "epoch", "batch_size", "uratio",
+    "eval_batch_size", "num_labels", "num_classes", "img_size", "max_bad_steps", "num_save_iter",
+)  # fmt: skip
+NOT_NEGATIVE = (
+    "seed", "num_workers", "weight_decay", "clip_grad", "num_val", "label_folds", "label_fold",
+    "num_warmup_iter", "ulb_loss_ratio",
+)  # fmt: skip
+ABOVE_ZERO = ("lr", "save_minutes")
+BELOW_1 = ("ema_m", "momentum")  # and not negative
+SHARES = ("crop_ratio", "bn_momentum", "layer_decay")  # above 0, at most 1
+CHOICES = {
+    "protocol": PROTOCOLS,
+    "optim": OPTIMIZERS,
+    "scheduler": SCHEDULERS,
+    "amp_dtype": tuple(AMP_DTYPES),
+    "channels_last": CHANNELS_LAST,
+}
+# The same of the options of semilearn's algorithms.
+HOST_ABOVE_ZERO = ("T", "mixup_alpha", "vat_eps", "n_sigma")
+HOST_BELOW_1 = ("ema_p",)
+HOST_CHOICES = {"tsa_schedule": ("none", "linear", "log", "exp")}
+
+
+def impossible(v: dict) -> Iterator[tuple[str, str]]:
+    """(key, what is wrong with it) for values that no run can have."""
+    algorithm = ALGORITHMS[v["algorithm"]]
+    host = v["algorithm"] in HOST_VIEWS
+    above_zero = [*ABOVE_ZERO, *getattr(algorithm, "above_zero", ()), *HOST_ABOVE_ZERO * host]
+    if host or issubclass(algorithm, MeanTeacher):  # divides by it
+        above_zero.append("unsup_warm_up")
+    below_1 = [*BELOW_1, *HOST_BELOW_1 * host]
+    choices = {
+        **CHOICES,
+        "dataset": dataset_names(),
+        **(HOST_CHOICES if host else getattr(algorithm, "choices", {})),
+    }
+    given = {key: value for key, value in v.items() if value is not None}
+    for key, value in given.items():
+        if isinstance(value, float) and not abs(value) <= FLOAT32:
+            yield key, f"must be finite in single precision, not {value}"
+        elif key in AT_LEAST_1 and value < 1:
+            yield key, f"must be at least 1, not {value}"
+        elif key in above_zero and value <= 0:
+            yield key, f"must be above 0, not {value}"
+        elif key in (*NOT_NEGATIVE, *getattr(algorithm, "not_negative", ())) and value < 0:
+            yield key, f"must not be below 0, not {value}"
+        elif key in below_1 and not 0 <= value < 1:
+            yield key, f"must be in [0, 1), not {value}"
+        elif key in SHARES and not 0 < value <= 1:
+            yield key, f"must be above 0 and at most 1, not {value}"
+        elif key in choices and value not in choices[key]:
+            yield key, unknown(value, choices[key])
+    yield from _contradictions(v)
+    yield from _not_here(v)
+    yield from _not_found(v)
+
+
+def _contradictions(v: dict) -> Iterator[tuple[str, str]]:
+    if v["epoch"] > v["num_train_iter"] >= 1:
+        yield "epoch", f"{v['epoch']} epochs do not fit into num_train_iter {v['num_train_iter']}"
+    if v["num_warmup_iter"] >= v["num_train_iter"] >= 1:
+        yield "num_warmup_iter", f"must be less than num_train_iter {v['num_train_iter']}"
+    if v["seed"] >= 2**32:
+        yield "seed", f"must be less than {2**32}, not {v['seed']}"
+    if 0 < v["label_folds"] <= v["label_fold"] or v["label_folds"] == 1:
+        yield "label_folds", "must be 0 (none), or at least 2 and more than label_fold"
+    classes, labels = v["num_classes"], v["num_labels"]
+    known = {name: dataset.num_classes for name, dataset in HOST_DATASETS.items()}
+    has = (known | {"digits": 10}).get(v["dataset"], classes)
+    if classes != has:
+        yield "num_classes", f"{v['dataset']} has {has}; set it so"
+    elif classes >= 1 and labels >= 1 and labels % classes and v["algorithm"] != "fullysupervised":
+        below = labels // classes * classes
+        fits = " or ".join(str(n) for n in (below, below + classes) if n)
+        yield (
+            "num_labels",
+            f"{labels} cannot be divided equally among {classes} classes: use {fits}",
+        )
+
+
+def _not_here(v: dict) -> Iterator[tuple[str, str]]:
+    if v["multiprocessing_distributed"] or v["world_size"] > 1:
+        yield "multiprocessing_distributed", "several processes are not supported yet"
+    if v["imb_algorithm"] is not None:
+        yield "imb_algorithm", "imbalanced algorithms are not supported here"
+    name = v["save_name"]
+    if name is not None and not _is_folder_name(name):
+        yield "save_name", f"must be one folder name, not {name!r}; see save_dir"
+
+
+def _is_folder_name(name: str) -> bool:
+    one = Path(name).name == name and name not in ("", "..")
+    return one and "\0" not in name and len(name.encode(errors="replace")) <= 200
+
+
+def _not_found(v: dict) -> Iterator[tuple[str, str]]:
+    for key, check in (("device", resolve_device), ("net", check_name)):
+        try:
+            check(v[key])
+        except UserError as error:
+            yield key, str(error).removeprefix(f"{key}: ")
+    for key in ("save_dir", "data_dir"):
+        if "\0" in v[key]:
+            yield key, "must not have a NUL character in it"
