@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from metasemi_plugin.experiments.suite import Run, Suite, load_suite
 
-# A run folder's latest_model.pth and model_best.pth.
-CHECKPOINTS = 2
+# A run folder's latest_model.pth, previous_model.pth and model_best.pth.
+CHECKPOINTS = 3
 # Methods whose step was not measured take about the time of one that was.
 SIMILAR = {
     "supervised_mixup": "supervised",
@@ -94,8 +94,7 @@ def read_measured(folder: Path) -> Measured:
     steps: dict[str, Step] = {}
     costs: dict[str, float] = {}
     machine = ""
-    for path in sorted(folder.glob("*.json")):
-        record = json.loads(path.read_text(encoding="utf-8"))
+    for record in _records(folder):
         setting = record["setting"]
         if (setting["dtype"], setting["device"]) != ("fp32", "cpu"):
             continue
@@ -112,6 +111,13 @@ def read_measured(folder: Path) -> Measured:
             costs |= {name: unit * row["ratio_to_supervised"] for name, row in whole.items()}
         machine = f"{setting['threads']} threads of {record['machine']['CPU']}"
     return Measured(steps, costs, machine)
+
+
+def _records(folder: Path) -> Iterator[dict]:
+    # `bench standard` writes a list of records into one file, `bench step --json` a single one.
+    for path in sorted(folder.glob("*.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        yield from content if isinstance(content, list) else [content]
 
 
 def estimate(args: argparse.Namespace, measured: Measured) -> Estimate:
@@ -273,6 +279,6 @@ def main(argv: Sequence[str]) -> int:
     print(
         "All numbers are of all runs of a row. Hours: training alone; tiny nets take longer.\n"
         "GPU: a Titan Xp, scaled from Table 5 of the paper. "
-        f"CPU: {machine}, in fp32.\nDisk: two checkpoints a run."
+        f"CPU: {machine}, in fp32.\nDisk: three checkpoints a run."
     )
     return 0

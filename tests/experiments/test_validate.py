@@ -120,7 +120,7 @@ def test_disk_is_the_size_of_real_checkpoints(build, tmp_path, options):
     built.save_model("latest_model.pth", str(tmp_path))
     real = (tmp_path / "latest_model.pth").stat().st_size
     assert validate.checkpoint_bytes(built.args) == pytest.approx(real, rel=0.1)
-    assert estimate(built.args, MEASURED).gigabytes == pytest.approx(2 * real / 1e9, rel=0.1)
+    assert estimate(built.args, MEASURED).gigabytes == pytest.approx(3 * real / 1e9, rel=0.1)
 
 
 RUNS = {
@@ -191,7 +191,7 @@ def test_rows_differ_in_the_method_and_in_what_the_paper_says():
 
 
 def test_the_iterations_of_table_5_are_in_proportion_to_its_times():
-    whole = {"ICT": 360_000 / 12.6, "Meta-Semi": 360_000 / 12.6 / 1.58}
+    whole = {"ICT": 360_000 / 12.6, "Meta-Semi": 360_000 / 12.6 / 1.81}
     for r in suite("table5").runs:
         method, hours = r.row.removesuffix(" h").split(", ")
         if r.column == "CNN-13":
