@@ -62,9 +62,16 @@ def parse(argv: list[str]) -> dict[str, str]:
 def report(summary: dict) -> str:
     """The summary of a run for people."""
     s = summary
+    validation = ""
+    if s["chosen_on"] == "validation":
+        validation = (
+            f"validation error: last {s['last_validation_error']:.2f} %, "
+            f"best {s['best_validation_error']:.2f} %\n"
+        )
     return (
         f"\n{s['algorithm']} on {s['dataset']}, {s['num_labels']} labels, seed {s['seed']}: "
         f"{s['iterations']} iterations in {tqdm.format_interval(s['seconds'])}\n"
+        f"{validation}"
         f"test error: last {s['last_error']:.2f} %, "
         f"median of the last 20 evaluations {s['median_last_20_error']:.2f} %, "
         f"best {s['best_error']:.2f} % "

@@ -39,3 +39,13 @@ def test_a_run_ends_with_its_summary(tiny_run, capsys):
     assert "metasemi on digits, 40 labels, seed 3: 6 iterations in" in out
     assert "test error: last" in out
     assert "tensorboard --logdir" in out
+
+
+def test_with_validation_images_both_errors_are_reported(tiny_run, capsys):
+    options = tiny_run(num_val=100)
+    words = [w for key, value in options.items() for w in (f"--{key}", str(value))]
+    assert cli.main(words) == 0
+    out = capsys.readouterr().out
+    assert "validation error best" in out
+    assert "validation error: last" in out
+    assert "(chosen on validation, iteration" in out

@@ -124,6 +124,8 @@ class ProgressHook(Hook):
         if "train/kept" in algorithm.log_dict:
             parts.append(f"kept {algorithm.log_dict['train/kept']:.2f}")
         if algorithm.history:
-            last = algorithm.history[-1]["eval"]
-            parts.append(f"error best {100 * (1 - algorithm.best_eval_acc):.2f} last {last:.2f} %")
+            scores = algorithm.history[-1]
+            name = "validation error" if "test" in scores else "error"
+            best = 100 * (1 - algorithm.best_eval_acc)
+            parts.append(f"{name} best {best:.2f} last {scores['eval']:.2f} %")
         return "  ".join(parts)

@@ -117,9 +117,12 @@ def announce(algorithm) -> None:
 
 def summarise(run: dict, folder: Path) -> dict:
     """What people want to know of a record: errors in percent, chosen on eval."""
+    validation = run["eval"] if run["chosen_on"] == "validation" else {}
     return {
         **{k: run[k] for k in ("algorithm", "dataset", "num_labels", "seed", "iterations")},
         "chosen_on": run["chosen_on"],
+        "last_validation_error": validation.get("last"),
+        "best_validation_error": validation.get("best"),
         "last_error": run["test"]["last"],
         "best_error": run["test"]["best"],
         "best_iteration": run["test"]["best_iteration"],
