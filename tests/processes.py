@@ -1,0 +1,70 @@
+"""Several processes that train together, for tests: ``on_ranks(2, function, *args)``."""
+
+import multiprocessing
+import os
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+# One server imports all that is slow, once; each process is a fork of it.
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["metasemi_plugin.host.on_device"])
+
+
+def on_ranks(count: int, function: Callable, *args, seconds: float = 120) -> list:
+    """What ``function(*args)`` returns on each of ``count`` ranks, joined by gloo.
+
+    Function, arguments and results must survive pickling; functions of a test module do.
+
+    Raises:
+        AssertionError: it failed on a rank, whose traceback is the message, or took too long.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        pairs = [_context.Pipe(duplex=False) for _ in range(count)]
+        processes = [
+            _context.Process(target=_one, args=(rank, count, folder, writer, function, args))
+            for rank, (_, writer) in enumerate(pairs)
+        ]
+        try:
+            for process, (_, writer) in zip(processes, pairs, strict=True):
+                process.start()
+                writer.close()
+            results = [_received(reader, seconds) for reader, _ in pairs]
+        finally:
+            for process in processes:
+                process.kill()
+                process.join()
+    problems = [f"rank {rank}: {problem}" for rank, (_, problem) in enumerate(results) if problem]
+    assert not problems, "\n".join(problems)
+    return [result for result, _ in results]
+
+
+def _received(reader, seconds: float):
+    if not reader.poll(seconds):
+        return None, f"no answer after {seconds} s"
+    try:
+        return reader.recv()
+    except EOFError:
+        return None, "ended without an answer"
+
+
+def _one(rank: int, count: int, folder: str, writer, function: Callable, args: tuple) -> None:
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    torch.set_num_threads(1)
+    warnings.simplefilter("error")
+    try:
+        dist.init_process_group(
+            "gloo", f"file://{folder}/store", timedelta(seconds=60), count, rank
+        )
+        torch.manual_seed(0)
+        writer.send((function(*args), None))
+    except BaseException:
+        writer.send((None, traceback.format_exc()))
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
