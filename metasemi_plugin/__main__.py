@@ -1,11 +1,38 @@
-"""``python -m metasemi_plugin COMMAND ...``: the commands of :mod:`metasemi_plugin.cli`."""
+"""``python -m metasemi_plugin COMMAND ...``."""
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 
-from metasemi_plugin.cli import COMMANDS
 from metasemi_plugin.errors import UserError
+
+# Name -> module whose main(argv) returns the exit status, and help. Loaded when it is called.
+COMMANDS = {
+    "train": ("cli", "Train one run: what train.py does."),
+    "ls": ("listing", "List what there is: ls algorithms, backbones, datasets or configs."),
+    "validate": (
+        "experiments.validate",
+        "Check suites and say what they will take: validate SUITE...",
+    ),
+    "bench": ("bench.command", "Time a training step and its rivals."),
+    "compare": (
+        "experiments.compare",
+        "Make the runs of a suite that are missing: compare SUITE_OR_CONFIGS...",
+    ),
+    "tune": (
+        "experiments.tune",
+        "Choose beta by cross-validation on the labelled images: tune --c CONFIG",
+    ),
+    "report": (
+        "experiments.report.command",
+        "Tables, pictures and a page of records: report SUITE_OR_RUN_FOLDERS...",
+    ),
+    "export-upstream": (
+        "upstream.command",
+        "Write Meta-Semi, or a fix, into a clone of USB's repository.",
+    ),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -13,12 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="python -m metasemi_plugin")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, command in COMMANDS.items():
-        commands.add_parser(name, help=(command.__doc__ or "").splitlines()[0], add_help=False)
+    for name, (_, description) in COMMANDS.items():
+        commands.add_parser(name, help=description, add_help=False)
     # What follows the name is the command's own to read.
-    name = parser.parse_args(argv[:1]).command
+    module, _ = COMMANDS[parser.parse_args(argv[:1]).command]
     try:
-        return COMMANDS[name](list(argv[1:]))
+        return importlib.import_module(f"metasemi_plugin.{module}").main(list(argv[1:]))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,7 +1,6 @@
 """The command line: ``train.py --c FILE [--key value ...]``."""
 
 import sys
-from collections.abc import Callable
 
 from tqdm import tqdm
 
@@ -79,70 +78,3 @@ def report(summary: dict) -> str:
         f"run folder: {s['folder']}\n"
         f"curves: tensorboard --logdir {s['folder']}"
     )
-
-
-def train_command(argv: list[str]) -> int:
-    """Train one run: what train.py does."""
-    return main(argv)
-
-
-def bench_command(argv: list[str]) -> int:
-    """Time a training step and its rivals."""
-    from metasemi_plugin.bench.command import main as bench
-
-    return bench(argv)
-
-
-def ls_command(argv: list[str]) -> int:
-    """List what there is: ls algorithms, backbones, datasets or configs."""
-    from metasemi_plugin.listing import ls
-
-    return ls(argv)
-
-
-def compare_command(argv: list[str]) -> int:
-    """Make the runs of a suite that are missing: compare SUITE_OR_CONFIGS..."""
-    from metasemi_plugin.experiments.compare import main as compare
-
-    return compare(argv)
-
-
-def tune_command(argv: list[str]) -> int:
-    """Choose beta by cross-validation on the labelled images: tune --c CONFIG"""
-    from metasemi_plugin.experiments.tune import main as tune
-
-    return tune(argv)
-
-
-def report_command(argv: list[str]) -> int:
-    """Tables, pictures and a page of records: report SUITE_OR_RUN_FOLDERS..."""
-    from metasemi_plugin.experiments.report.command import main as report
-
-    return report(argv)
-
-
-def validate_command(argv: list[str]) -> int:
-    """Check suites and say what they will take: validate SUITE..."""
-    from metasemi_plugin.experiments.validate import main as validate
-
-    return validate(argv)
-
-
-def export_upstream_command(argv: list[str]) -> int:
-    """Write Meta-Semi, or a fix, into a clone of USB's repository."""
-    from metasemi_plugin.upstream.command import main as export_upstream
-
-    return export_upstream(argv)
-
-
-# python -m metasemi_plugin NAME ...: function(argv) -> exit status; its docstring is the help.
-COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "train": train_command,
-    "ls": ls_command,
-    "validate": validate_command,
-    "bench": bench_command,
-    "compare": compare_command,
-    "tune": tune_command,
-    "report": report_command,
-    "export-upstream": export_upstream_command,
-}

@@ -18,7 +18,7 @@ _REFERENCE = re.compile(
 _NOT_IN_DOCSTRING = {"freematch": "arXiv:2205.07246"}
 
 
-def ls(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str]) -> int:
     """List algorithms, backbones, datasets or configs: ls KIND.
 
     Raises:

@@ -7,13 +7,13 @@ from semilearn.core.utils import ALGORITHMS
 
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.views import supported_algorithms
-from metasemi_plugin.listing import KINDS, ls, reference
+from metasemi_plugin.listing import KINDS, main, reference
 
 ROOT = Path(__file__).parent.parent
 
 
 def printed(capsys, kind):
-    assert ls([kind]) == 0
+    assert main([kind]) == 0
     return capsys.readouterr().out.splitlines()
 
 
@@ -95,7 +95,7 @@ def test_configs_of_the_folder_one_is_in_come_first(capsys, tmp_path, monkeypatc
 @pytest.mark.parametrize("argv", [[], ["algorithm"], ["algorithms", "configs"]])
 def test_an_unknown_kind_is_named(argv):
     with pytest.raises(UserError, match="expected one of algorithms, backbones, datasets, configs"):
-        ls(argv)
+        main(argv)
 
 
 def test_on_the_command_line():

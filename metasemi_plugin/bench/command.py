@@ -8,6 +8,7 @@ from typing import NamedTuple
 from metasemi_plugin.bench import operators, report, step, train_steps
 from metasemi_plugin.bench.methods import METHODS
 from metasemi_plugin.bench.setting import DTYPES, Setting
+from metasemi_plugin.host import files
 
 
 class Part(NamedTuple):
@@ -96,14 +97,14 @@ def measure(part: Part) -> dict:
 def write(records: Sequence[dict], folder: Path, notes: Sequence[str]) -> None:
     """step.json, README.md and step.png."""
     report.write_json(records, folder / "step.json")
-    picture = "![Time of a step by each method](step.png)"
+    shown = "![Time of a step by each method](step.png)"
     again = (
         "Made by `make bench`; the numbers behind it are in `step.json`. What they say, and what "
         "was aimed at: [notes.md](notes.md)."
     )
-    page = report.markdown(records, [again, *notes, picture])
-    (folder / "README.md").write_text(page, encoding="utf-8")
-    report.draw(records, folder / "step.png")
+    page = report.markdown(records, [again, *notes, shown])
+    files.replace(folder / "README.md", page.encode())
+    files.replace(folder / "step.png", report.picture(records))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,16 +1,16 @@
 """Peak memory of one step, in a process of its own."""
 
+import functools
 import json
-import os
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-from torch.profiler import ProfilerActivity, profile
 
-from metasemi_plugin.bench.methods import METHODS, step
+from metasemi_plugin.bench.methods import training_step
+from metasemi_plugin.bench.profiling import cpu_profile
 from metasemi_plugin.bench.setting import Setting, build
 
 HOW = {
@@ -35,12 +35,7 @@ def peak_mb(setting: Setting, method: str) -> float:
 def _peak_mb(setting: Setting, method: str) -> float:
     setting.set_threads()
     model, batches = build(setting)
-
-    def run() -> None:
-        with setting.precision():
-            _, loss = step(METHODS[method], model, batches)
-        loss.backward()
-
+    run = functools.partial(training_step, setting, method, model, batches)
     device = setting.torch_device()
     peak = _peak_on_cuda(run, device) if device.type == "cuda" else _peak_on_cpu(run)
     return peak / 2**20
@@ -54,9 +49,7 @@ def _peak_on_cuda(run, device: torch.device) -> int:
 
 
 def _peak_on_cpu(run) -> int:
-    # On a machine without a GPU the profiler would complain that there is none.
-    os.environ.setdefault("KINETO_LOG_LEVEL", "5")
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+    with cpu_profile(profile_memory=True) as profiler:
         run()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace.json"

@@ -18,7 +18,7 @@ from torch.autograd import forward_ad
 from torch.func import functional_call
 
 from metasemi_plugin import random_numbers
-from metasemi_plugin.bench.setting import Batches
+from metasemi_plugin.bench.setting import Batches, Setting
 from metasemi_plugin.forward_mode import sample_losses
 from metasemi_plugin.meta_gradient import (
     keep_mask,
@@ -123,6 +123,15 @@ def step(method: Method, model: nn.Module, batches: Batches) -> tuple[Tensor | N
     v, losses = method(model, batches)
     weights = torch.ones_like(losses) if v is None else keep_mask(v)
     return v, weighted_loss(losses, weights)
+
+
+def training_step(setting: Setting, name: str, model: nn.Module, batches: Batches) -> Tensor | None:
+    """A whole step but for the optimizer, by one of METHODS in the setting's precision: v."""
+    with setting.precision():
+        v, loss = step(METHODS[name], model, batches)
+    loss.backward()
+    model.zero_grad()
+    return v
 
 
 def _functional(model: nn.Module, params: dict[str, Tensor], x: Tensor):

@@ -1,11 +1,9 @@
 """The table of operators: in what a step by each method spends its time."""
 
-import os
 from collections import Counter
 
-from torch.profiler import ProfilerActivity, profile
-
-from metasemi_plugin.bench.methods import METHODS, step
+from metasemi_plugin.bench.methods import training_step
+from metasemi_plugin.bench.profiling import cpu_profile
 from metasemi_plugin.bench.setting import Setting, build
 
 COMPARED = ("plain", "forward", "unrolled")
@@ -20,21 +18,12 @@ def measure(setting: Setting) -> list[dict]:
         of any method, largest first, then "other" and "total".
     """
     setting.set_threads()
-    # On a machine without a GPU the profiler would complain that there is none.
-    os.environ.setdefault("KINETO_LOG_LEVEL", "5")
     model, batches = build(setting._replace(warmup_steps=0))
-
-    def run(name: str) -> None:
-        with setting.precision():
-            _, loss = step(METHODS[name], model, batches)
-        loss.backward()
-        model.zero_grad()
-
     times: dict[str, Counter[str]] = {}
     for name in COMPARED:
-        run(name)
-        with profile(activities=[ProfilerActivity.CPU]) as profiler:
-            run(name)
+        training_step(setting, name, model, batches)
+        with cpu_profile() as profiler:
+            training_step(setting, name, model, batches)
         times[name] = Counter(
             {e.key.removeprefix("aten::"): e.self_cpu_time_total for e in profiler.key_averages()}
         )

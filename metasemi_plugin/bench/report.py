@@ -1,5 +1,6 @@
 """What becomes of the rows: a record (JSON), a page (Markdown) and a picture (PNG)."""
 
+import io
 import json
 import platform
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ import torch
 
 from metasemi_plugin.bench.memory import HOW
 from metasemi_plugin.bench.setting import Setting
+from metasemi_plugin.host import files
 from metasemi_plugin.machine import cpu_info, cpu_name, package_version
 
 PACKAGES = ("metasemi-plugin", "torch", "torchvision", "semilearn", "higher", "torchopt")
@@ -114,15 +116,11 @@ def title(r: dict) -> str:
 def write_json(content: object, path: Path) -> None:
     """As indented text, its folder made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    files.replace(path, f"{json.dumps(content, indent=2)}\n".encode())
 
 
-def draw(records: Sequence[dict], path: Path) -> None:
-    """Bar charts of the ratios to plain, a panel a record, readable without colours.
-
-    Raises:
-        ImportError: matplotlib is not installed.
-    """
+def picture(records: Sequence[dict]) -> bytes:
+    """PNG: bar charts of the ratios to plain, a panel a record, readable without colours."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -133,7 +131,9 @@ def draw(records: Sequence[dict], path: Path) -> None:
     panels = figure.subplots(len(drawn), squeeze=False)[:, 0]
     for panel, r in zip(panels, drawn, strict=True):
         _bars(panel, r)
-    figure.savefig(path, dpi=120)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=120)
+    return buffer.getvalue()
 
 
 def _bars(panel, r: dict) -> None:

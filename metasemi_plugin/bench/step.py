@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from metasemi_plugin.bench import kinks, timing
 from metasemi_plugin.bench.memory import HOW, peak_mb
-from metasemi_plugin.bench.methods import METHODS, step
+from metasemi_plugin.bench.methods import training_step
 from metasemi_plugin.bench.setting import Batches, Setting, build
 from metasemi_plugin.meta_gradient import buffers_restored, meta_gradient
 
@@ -130,11 +130,7 @@ def one_line(error: Exception) -> str:
 
 def _run(setting: Setting, name: str, model: nn.Module, batches: Batches) -> Tensor | None:
     torch.manual_seed(SEED)
-    with setting.precision():
-        v, loss = step(METHODS[name], model, batches)
-    loss.backward()
-    model.zero_grad()
-    return v
+    return training_step(setting, name, model, batches)
 
 
 def _empty_row(name: str) -> dict:

@@ -36,6 +36,13 @@ OPTIONS = [
 _LABELS, _HOLD_OUT, _FOLDS = 1, 2, 3
 
 
+def indivisible(num_labels: int, num_classes: int) -> str:
+    """What to say of a number of labels that is no multiple of the classes."""
+    below = num_labels // num_classes * num_classes
+    fits = " or ".join(str(n) for n in (below, below + num_classes) if n)
+    return f"{num_labels} cannot be divided equally among {num_classes} classes: use {fits}"
+
+
 def split_labels(
     targets: np.ndarray,
     num_labels: int,
@@ -68,12 +75,7 @@ def split_labels(
     if num_labels <= 0:
         raise UserError(f"num_labels must be positive, not {num_labels}: try {num_classes}")
     if num_labels % num_classes:
-        below = num_labels // num_classes * num_classes
-        fits = [str(n) for n in (below, below + num_classes) if n]
-        raise UserError(
-            f"num_labels {num_labels} cannot be divided equally among {num_classes} classes: "
-            f"use {' or '.join(fits)}"
-        )
+        raise UserError(f"num_labels: {indivisible(num_labels, num_classes)}")
     per_class = num_labels // num_classes
     rng = np.random.default_rng([seed, _LABELS])
     chosen = []

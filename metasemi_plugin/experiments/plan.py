@@ -10,11 +10,12 @@ from metasemi_plugin.errors import UserError
 from metasemi_plugin.experiments.records import read_run, status
 from metasemi_plugin.experiments.suite import Run
 from metasemi_plugin.host import checkpoint
-from metasemi_plugin.host.config import options
+from metasemi_plugin.host.config import CALL_OPTIONS, options
 from metasemi_plugin.host.lock import LOCK, holder
 
-# A run may be resumed elsewhere; but a complete one on other data or another device is another run.
-NEUTRAL = set(checkpoint.NEUTRAL) - {"data_dir", "device", "gpu"}
+# Where and how a run is made. It may be resumed elsewhere; but a complete one on other data or
+# another device is another run.
+PLACES = {*checkpoint.NEUTRAL, *CALL_OPTIONS} - {"data_dir", "device", "gpu"}
 # Steps that start a process, with the option of a run that each is.
 STARTS: dict[str, dict[str, bool]] = {
     "train": {},
@@ -23,7 +24,7 @@ STARTS: dict[str, dict[str, bool]] = {
 }
 # What a run that was killed before its first checkpoint may have left.
 _BEFORE_CHECKPOINT = {
-    LOCK, "config.yaml", "log.txt", "tensorboard", "part.npz", "split.npz", "metrics.jsonl",
+    LOCK, "config.yaml", "log.txt", "tensorboard", "split.npz", "metrics.jsonl",
 }  # fmt: skip
 
 
@@ -68,15 +69,12 @@ def differing(recorded: dict, args: argparse.Namespace) -> list[str]:
     # An option that is younger than the record has had its default then.
     recorded = {key: option.default for key, option in known.items()} | recorded
     wanted = json.loads(json.dumps({key: getattr(args, key) for key in vars(args) if key in known}))
-    keys = sorted(key for key in recorded.keys() | wanted.keys() if key not in _IGNORED)
+    keys = sorted(key for key in recorded.keys() | wanted.keys() if key not in PLACES)
     return [
         f"{key} ({recorded.get(key)}, now {wanted.get(key)})"
         for key in keys
         if recorded.get(key) != wanted.get(key)
     ]
-
-
-_IGNORED = {*NEUTRAL, *STARTS["resume"], *STARTS["start over"]}
 
 
 def refuse(steps: Iterable[Step]) -> None:

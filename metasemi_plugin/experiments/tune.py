@@ -3,8 +3,8 @@
 """
 
 import argparse
+import io
 import json
-import os
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,7 @@ from metasemi_plugin.experiments.compare import INTERRUPTED, at_least_1, make
 from metasemi_plugin.experiments.executors import Executor, Processes
 from metasemi_plugin.experiments.records import read_run
 from metasemi_plugin.experiments.suite import Run, Suite
+from metasemi_plugin.host import files
 from metasemi_plugin.host.config import options, resolve
 
 BETAS = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -86,10 +87,8 @@ def tune(suite: Suite, executor: Executor, jobs: int, overwrite: bool = False) -
         return None
     found = choose([(run, read_run(run.folder)) for run in suite.runs])
     folder = suite.runs[0].folder.parent
-    part = folder / "tune.json.part"
-    part.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, folder / "tune.json")
-    draw(found, folder / "tune.png")
+    files.replace(folder / "tune.json", f"{json.dumps(found, indent=2)}\n".encode())
+    files.replace(folder / "tune.png", draw(found))
     print(table(found))
     print(f"chosen: mixup_beta {found['chosen']:g} ({folder / 'tune.json'}, {folder / 'tune.png'})")
     return found
@@ -135,8 +134,8 @@ def table(found: dict) -> str:
     return "\n".join(f"| {line} |" for line in lines)
 
 
-def draw(found: dict, path: Path) -> None:
-    """The mean error on the folds, with its standard deviation, against beta."""
+def draw(found: dict) -> bytes:
+    """PNG of the mean error on the folds, with its standard deviation, against beta."""
     from matplotlib.figure import Figure
 
     rows = found["rows"]
@@ -150,9 +149,9 @@ def draw(found: dict, path: Path) -> None:
     axes.set_xlabel("mixup_beta")
     axes.set_ylabel(f"error on {found['folds']} folds, mean ± std (%)")
     axes.set_title(f"{found['algorithm']} on {found['dataset']}, {found['num_labels']} labels")
-    part = path.with_name("part.png")
-    figure.savefig(part, dpi=150)
-    os.replace(part, path)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=150)
+    return buffer.getvalue()
 
 
 def _parser() -> argparse.ArgumentParser:

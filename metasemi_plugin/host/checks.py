@@ -7,6 +7,7 @@ import torch
 from semilearn.algorithms.meanteacher.meanteacher import MeanTeacher
 from semilearn.core.utils import ALGORITHMS
 
+from metasemi_plugin.data.split import indivisible
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.config import unknown
 from metasemi_plugin.host.datasets import HOST_DATASETS, PROTOCOLS, dataset_names
@@ -15,6 +16,7 @@ from metasemi_plugin.host.nets import check_name
 from metasemi_plugin.host.on_device import AMP_DTYPES, CHANNELS_LAST
 from metasemi_plugin.host.optim import OPTIMIZERS, SCHEDULERS
 from metasemi_plugin.host.views import HOST_VIEWS
+from metasemi_plugin.mixup import PARTNERS
 
 FLOAT32 = torch.finfo(torch.float32).max
 AT_LEAST_1 = (
@@ -34,6 +36,7 @@ CHOICES = {
     "scheduler": SCHEDULERS,
     "amp_dtype": tuple(AMP_DTYPES),
     "channels_last": CHANNELS_LAST,
+    "mixup_partners": PARTNERS,
 }
 # The same of the options of semilearn's algorithms.
 HOST_ABOVE_ZERO = ("T", "mixup_alpha", "vat_eps", "n_sigma")
@@ -90,12 +93,7 @@ def _contradictions(v: dict) -> Iterator[tuple[str, str]]:
     if classes != has:
         yield "num_classes", f"{v['dataset']} has {has}; set it so"
     elif classes >= 1 and labels >= 1 and labels % classes and v["algorithm"] != "fullysupervised":
-        below = labels // classes * classes
-        fits = " or ".join(str(n) for n in (below, below + classes) if n)
-        yield (
-            "num_labels",
-            f"{labels} cannot be divided equally among {classes} classes: use {fits}",
-        )
+        yield "num_labels", indivisible(labels, classes)
 
 
 def _not_here(v: dict) -> Iterator[tuple[str, str]]:

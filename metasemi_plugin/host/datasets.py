@@ -72,9 +72,6 @@ def build_splits(args) -> dict[str, Dataset | None]:
     """
     build = DATASETS.get(args.dataset)
     if build is None:
-        num_classes = HOST_DATASETS[args.dataset].num_classes
-        if args.num_classes != num_classes:
-            raise UserError(f"num_classes: {args.dataset} has {num_classes}; set it so")
         if args.protocol == "usb":
             return _host_splits(args)
         build = PAPER_DATASETS[args.dataset]

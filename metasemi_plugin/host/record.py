@@ -6,6 +6,7 @@ over the iterations since the evaluation before, anything else its latest value.
 """
 
 import argparse
+import io
 import json
 import math
 import os
@@ -62,8 +63,9 @@ class RunRecord:
                 "or start the run over with --overwrite"
             )
         if split.positions:
-            np.savez_compressed(folder / "part.npz", **split.positions)  # type: ignore[arg-type]
-            os.replace(folder / "part.npz", folder / SPLIT)
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, **split.positions)  # type: ignore[arg-type]
+            files.replace(folder / SPLIT, buffer.getvalue())
         self.run = {
             "schema": SCHEMA,
             "status": "running",

@@ -2,11 +2,11 @@
 
 import argparse
 import importlib.util
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from metasemi_plugin.errors import UserError
+from metasemi_plugin.host.files import replace
 
 
 def main(argv: Sequence[str]) -> int:
@@ -35,7 +35,8 @@ def main(argv: Sequence[str]) -> int:
     stale = [path for path, text in sorted(files.items()) if _current(root / path) != text]
     for path in stale:
         if not arguments.check:
-            _write(root / path, files[path])
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            replace(root / path, files[path].encode())
         print(f"{'out of date' if arguments.check else 'wrote'}: {path}")
     if not stale:
         print(f"{root} is up to date")
@@ -44,10 +45,3 @@ def main(argv: Sequence[str]) -> int:
 
 def _current(path: Path) -> str | None:
     return path.read_bytes().decode("utf-8") if path.is_file() else None
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(text.encode("utf-8"))
-    os.replace(part, path)

@@ -121,12 +121,7 @@ def test_two_processes_make_one_cache(tmp_path):
         array = cached_array(tmp_path / "cache" / "a.npz", "x", make)
         sys.exit(int((array != np.arange(300_000)).any()))
 
-    both = [here.Process(target=use) for _ in range(2)]
-    for process in both:
-        process.start()
-    for process in both:
-        process.join(60)
-    assert [process.exitcode for process in both] == [0, 0]
+    assert exit_codes_of_two(here, use) == [0, 0]
     third = cached_array(tmp_path / "cache" / "a.npz", "x", lambda: pytest.fail("made again"))
     np.testing.assert_array_equal(third, np.arange(300_000))
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["a.npz"]
@@ -145,9 +140,14 @@ def test_two_processes_do_not_unpack_one_archive_at_once(tmp_path):
             inside.value -= 1
         sys.exit(not alone)
 
-    both = [here.Process(target=unpack) for _ in range(2)]
+    assert exit_codes_of_two(here, unpack) == [0, 0]
+
+
+def exit_codes_of_two(context, function):
+    """Of two processes that call the function at the same time."""
+    both = [context.Process(target=function) for _ in range(2)]
     for process in both:
         process.start()
     for process in both:
         process.join(60)
-    assert [process.exitcode for process in both] == [0, 0]
+    return [process.exitcode for process in both]

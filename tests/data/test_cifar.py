@@ -220,7 +220,7 @@ def test_a_strange_pickle_is_not_opened(build, cifar10, tmp_path):
     ("changes", "message"),
     [
         ({"img_size": 16}, "img_size is 16, but the images of cifar10 are 32x32: set it to 32"),
-        ({"num_labels": 45}, "num_labels 45 cannot be divided equally among 10 classes"),
+        ({"num_labels": 45}, "num_labels: 45 cannot be divided equally among 10 classes"),
         ({"num_labels": 160}, "class 'class 0' has 15 training images"),
         ({"num_val": 200}, "num_val must be at least 0 and less than the 200 training images"),
     ],

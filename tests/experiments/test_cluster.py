@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from metasemi_plugin import cli
 from metasemi_plugin.errors import Interrupted, UserError
 from metasemi_plugin.experiments import cluster, compare
 from metasemi_plugin.experiments.cluster import Jobs, Training
@@ -86,7 +85,7 @@ def test_what_is_not_there_is_named(slurm, suite, tmp_path, monkeypatch):
     suite()
     words = [str(tmp_path / "suite.yaml"), "--slurm-time", "3"]
     with pytest.raises(UserError, match="--slurm-time: needs --executor slurm"):
-        cli.COMMANDS["compare"](words)
+        compare.main(words)
 
 
 def test_the_command_line_of_slurm(suite, inside, tmp_path, monkeypatch):
@@ -95,7 +94,7 @@ def test_the_command_line_of_slurm(suite, inside, tmp_path, monkeypatch):
     suite()
     words = [str(tmp_path / "suite.yaml"), "--save_dir", str(tmp_path / "runs"), "--seeds", "0"]
     words += ["--executor", "slurm", "--slurm-partition", "gpu", "--slurm-gpus-per-task=1"]
-    assert cli.COMMANDS["compare"](words) == 0
+    assert compare.main(words) == 0
     assert asked == [("slurm", 2, {"slurm_partition": "gpu", "slurm_gpus_per_task": "1"})]
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 import metasemi_plugin
-from metasemi_plugin import cli
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.experiments import compare, execute
 from metasemi_plugin.experiments.compare import make, suite_of
@@ -25,7 +24,7 @@ def command(inside, monkeypatch, suite, tmp_path):
     def command(*words):
         suite()
         words = (str(tmp_path / "suite.yaml"), "--save_dir", str(tmp_path / "runs"), *words)
-        return cli.COMMANDS["compare"](list(words))
+        return compare.main(list(words))
 
     return command
 

@@ -4,7 +4,6 @@ from types import SimpleNamespace
 import pytest
 from ruamel.yaml import YAML
 
-from metasemi_plugin import cli
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.experiments import tune
 from metasemi_plugin.experiments.tune import choose, suite_of_folds, table
@@ -24,7 +23,7 @@ def command(config, inside, monkeypatch, tmp_path):
 
     def command(*words):
         common = ["--c", str(config), "--save_dir", str(tmp_path / "runs"), "--folds", "2"]
-        return cli.COMMANDS["tune"]([*common, "--betas", "0.3", "0.7", *words])
+        return tune.main([*common, "--betas", "0.3", "0.7", *words])
 
     return command
 

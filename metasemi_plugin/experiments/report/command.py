@@ -12,6 +12,7 @@ from metasemi_plugin.experiments.report.entries import Entry, of_folders, of_sui
 from metasemi_plugin.experiments.report.markdown import escape, markdown
 from metasemi_plugin.experiments.report.page import page
 from metasemi_plugin.experiments.report.pictures import pictures
+from metasemi_plugin.host import files
 
 
 def main(argv: Sequence[str]) -> int:
@@ -111,11 +112,11 @@ def write(
     for old in (*folder.glob("*.png"), *folder.glob("*.svg")):
         old.unlink()
     for picture in drawn:
-        _write(folder / f"{picture.name}.png", picture.png)
-        _write(folder / f"{picture.name}.svg", picture.svg)
-    _write(out / "results.csv", runs.to_csv(index=False, lineterminator="\n").encode())
-    _write(out / "table.md", markdown(title, summary, tables.RULE, results, rest).encode())
-    _write(out / "report.html", html.encode())
+        files.replace(folder / f"{picture.name}.png", picture.png)
+        files.replace(folder / f"{picture.name}.svg", picture.svg)
+    files.replace(out / "results.csv", runs.to_csv(index=False, lineterminator="\n").encode())
+    files.replace(out / "table.md", markdown(title, summary, tables.RULE, results, rest).encode())
+    files.replace(out / "report.html", html.encode())
 
 
 def _chosen(cells) -> str:
@@ -134,12 +135,6 @@ def _checkout(entries: Sequence[Entry]) -> str | None:
     commits = {e.record.run["git"]["commit"] for e in entries if e.record.run}
     (commit,) = commits if len(commits) == 1 else (None,)
     return f"git checkout {commit}" if commit else None
-
-
-def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    part.replace(path)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.experiments.plan import NEUTRAL, differing
+from metasemi_plugin.experiments.plan import PLACES, differing
 from metasemi_plugin.experiments.records import Record, read
 from metasemi_plugin.experiments.suite import Suite
 from metasemi_plugin.host.config import CALL_OPTIONS
-
-# What says where, how and with which seed a run was made, not what it is.
-_PLACES = frozenset({"seed", *NEUTRAL, *CALL_OPTIONS})
 
 
 class Entry(NamedTuple):
@@ -106,7 +103,7 @@ def differences(entries: Sequence[Entry]) -> dict[str, dict[str, list]]:
 
 def _differing(configs: Sequence[dict]) -> list[str]:
     """Keys, sorted, that not all have or that have not the same value in all."""
-    keys = set().union(*configs) - _PLACES
+    keys = set().union(*configs) - PLACES - {"seed"}
     missing = object()
     return sorted(k for k in keys if any(c.get(k, missing) != configs[0].get(k, missing)
                                          for c in configs))  # fmt: skip

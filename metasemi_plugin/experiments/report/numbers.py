@@ -1,7 +1,7 @@
 """The arithmetic of the tables. Errors are in percent, times in seconds."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -153,7 +153,7 @@ def leader(cells: pd.DataFrame, error: str) -> int | None:
     return ranked.index[0] if second[error] - best[error] > spread else None
 
 
-def name_of(line: dict) -> str:
+def name_of(line: Mapping[str, str] | pd.Series) -> str:
     """The row and what is varied in it, of a line of `runs` or `cells`."""
     return ", ".join(filter(None, [line["row"], line["varied"]]))
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from metasemi_plugin.experiments import published
+from metasemi_plugin.experiments.report.numbers import name_of
 
 # The columns of `beside`, and what they are called.
 SOURCES = {"paper": "paper", "usb": "USB"}
@@ -33,12 +34,12 @@ def beside(cells: pd.DataFrame, table: str | None) -> pd.DataFrame:
         table: the paper's table, or None for no comparison at all.
     """
     found = [dict.fromkeys(SOURCES) if table is None else _both(cell, table)
-             for cell in cells.itertuples()]  # fmt: skip
+             for _, cell in cells.iterrows()]  # fmt: skip
     return pd.DataFrame(found, index=cells.index, columns=list(SOURCES), dtype=object)
 
 
-def _both(cell, table: str) -> dict[str, Reference | None]:
-    name = ", ".join(filter(None, [cell.row, cell.varied]))
+def _both(cell: pd.Series, table: str) -> dict[str, Reference | None]:
+    name = name_of(cell)
     like_paper = "best" if cell.chosen_on == "validation" else "last"
     if cell.net.startswith("wrn"):
         like_paper = "median_last_20"
