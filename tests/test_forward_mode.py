@@ -6,6 +6,7 @@ import gc
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -527,6 +528,41 @@ def test_what_has_no_rule_is_named(layer, culprit):
     x = torch.randn(2, 3, 8, 8)
     model = started(net(layer), x)
     with pytest.raises(NotImplementedError, match=f"{culprit}.*set `meta_gradient: unrolled`"):
+        sweep(model, x, *random_problem(model, x))
+
+
+class Deformed(nn.Module):
+    """torchvision's operation, an autograd.Function of C++."""
+
+    def __init__(self):
+        super().__init__()
+        self.offset = nn.Conv2d(4, 18, 3, padding=1)
+        self.convolution = torchvision.ops.DeformConv2d(4, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.convolution(x, self.offset(x))
+
+
+def test_custom_functions_of_cpp_are_named():
+    x = torch.randn(2, 3, 8, 8)
+    model = started(net(Deformed()), x)
+    with pytest.raises(NotImplementedError, match=r"autograd.Function DeformConv2dFunction;"):
+        sweep(model, x, *random_problem(model, x))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_what_jit_has_fused_is_named():
+    """Once it has seen some passes, its executor differentiates by itself."""
+
+    @torch.jit.script
+    def gate(x: Tensor) -> Tensor:
+        return torch.tanh(x) * torch.sigmoid(x) + x
+
+    x = torch.randn(2, 3, 8, 8)
+    model = started(net(Apply(gate)), x)
+    for _ in range(3):
+        model(x).sum().backward()
+    with pytest.raises(NotImplementedError, match=r"autograd.Function DifferentiableGraph;"):
         sweep(model, x, *random_problem(model, x))
 
 

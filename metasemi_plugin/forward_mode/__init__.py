@@ -17,6 +17,7 @@ Three files: the question (here), the bookkeeping (`tangents`), the calculus (`r
 Shapes: N samples, C classes. A tangent is named after its tensor: t_x is the tangent of x.
 """
 
+import re
 from collections.abc import Mapping
 
 import torch
@@ -101,15 +102,22 @@ def sweep(
 
 
 def _refuse_custom_functions(losses: Tensor) -> None:
-    """What runs inside a custom autograd.Function need not be what it differentiates."""
+    """What runs inside a custom autograd.Function, of Python, of C++ (as torchvision's deformable
+    convolution) or of torch.jit, need not be what it differentiates, and is hidden from the sweep.
+
+    That of an operation of ours, which sets `has_forward_rule` on its node, is.
+    """
     seen: set[Node] = set()
     todo = [losses.grad_fn]
     while todo:
         node = todo.pop()
         if node is None or node in seen:
             continue
-        if isinstance(node, BackwardCFunction):
-            raise no_rule(f"the custom autograd.Function {node.name().removesuffix('Backward')}")
+        # The latter is the class in Python of every node that torch's own operations do not make.
+        custom = isinstance(node, BackwardCFunction) or type(node).__name__ == "CppFunction"
+        if custom and not hasattr(node, "has_forward_rule"):
+            name = re.sub(r".*::|>|Backward$", "", node.name())
+            raise no_rule(f"the custom autograd.Function {name}")
         seen.add(node)
         todo.extend(next_node for next_node, _ in node.next_functions)
 
