@@ -85,6 +85,8 @@ def register_dataset(name: str, build: Callable) -> None:
 def train(config: str | None = None, **options) -> dict:
     """Train one run, as ``train.py --c config --option value`` does, and return its summary.
 
+    Processes that torchrun has started train it together, each calling this.
+
     Args:
         config: path of a YAML file.
         **options: any option of a run; they win over the file.
@@ -93,10 +95,9 @@ def train(config: str | None = None, **options) -> dict:
         UserError: bad input; one line that names the thing and the remedy.
     """
     register()
-    from metasemi_plugin.host.config import resolve
-    from metasemi_plugin.host.runner import run
+    from metasemi_plugin.host.launch import train
 
-    return run(resolve(config, options))
+    return train(config, options)
 
 
 def compare(what, seeds=None, jobs: int = 1, **options) -> list:

@@ -21,15 +21,21 @@ def main(argv: list[str] | None = None) -> int:
     if not argv or {"-h", "--help"} & set(argv):
         print(USAGE, end="")
         return 0
+    from metasemi_plugin.host.processes import speaks
+
     try:
         options = parse(argv)
         config = options.pop("c", None)
-        print(report(train(config, **options)))
+        summary = train(config, **options)
+        if speaks():
+            print(report(summary))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if speaks(error):
+            print(f"error: {error}", file=sys.stderr)
         return 2
     except Interrupted as stopped:
-        print(stopped)
+        if speaks():
+            print(stopped)
     except KeyboardInterrupt:
         print("stopped; what has been saved goes on with --resume", file=sys.stderr)
         return 130

@@ -17,6 +17,9 @@ Both make the passes over X~ and U~ in the model's mode, in train mode each batc
 its own. Only the pass over U~, the one that is trained on, moves BatchNorm's running statistics;
 and that very pass is judged by the sweep, so dropout and drop-path draw the same numbers for the
 mask and for the update.
+
+With several processes B and N are what one of the `ranks` has, g is summed over all of them, and
+the sweep, the mask and the losses are each one's own.
 """
 
 from collections.abc import Callable
@@ -27,7 +30,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from metasemi_plugin import random_numbers
+from metasemi_plugin import random_numbers, ranks
 from metasemi_plugin.forward_mode import sample_losses, sweep
 
 
@@ -96,22 +99,27 @@ def weighted_loss(losses: Tensor, weights: Tensor) -> Tensor:
     """Eq. 1: the mean of the losses (N,) under the weights (N,); zero if all weights are zero.
 
     Weights of Eq. 1 are not negative. The ablation with -1 and 1 (Table 6) divides by the sum of
-    |w|, the number of samples: the sum of its weights could be zero or negative.
+    |w|, the number of samples: the sum of its weights could be zero or negative. Of the losses of
+    all `ranks` the mean is Eq. 1 on all samples.
     """
     total = weights.abs().sum()
+    ranks.mean_([total])
     return (weights * losses).sum() / total.clamp(min=torch.finfo(weights.dtype).tiny)
 
 
 def labelled_gradient(model: nn.Module, x_lb: Tensor, y_lb: Tensor) -> dict[str, Tensor]:
     """g of Eq. 10, the gradient of sum_i L(x~_i; theta), by parameter name.
 
-    Parameters that the loss does not reach are left out. Buffers stay as they are.
+    Parameters that the loss does not reach are left out. Buffers stay as they are. The sum goes
+    over the samples of all `ranks`.
     """
     params = _trainable(model)
     loss = sample_losses(_with_spare_buffers(model, x_lb), y_lb).sum()
     with torch.autocast(x_lb.device.type, enabled=False):  # as in any backward pass
         grads = torch.autograd.grad(loss, list(params.values()), allow_unused=True)
-    return {name: g for name, g in zip(params, grads, strict=True) if g is not None}
+    reached = {name: g for name, g in zip(params, grads, strict=True) if g is not None}
+    ranks.sum_(reached.values())
+    return reached
 
 
 def _forward(

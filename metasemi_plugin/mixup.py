@@ -5,20 +5,47 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from metasemi_plugin import ranks
+from metasemi_plugin.options import Option
+
+OPTIONS = [
+    Option(
+        "mixup_partners",
+        str,
+        "batch",
+        "with several processes, where MixUp of this package's algorithms takes partners from: "
+        "batch (that of all processes: the numbers do not depend on how many there are), or rank "
+        "(a process's own part of it: no messages); semilearn's algorithms have rank always",
+    ),
+]
+PARTNERS = ("batch", "rank")
+
 
 class Mixed(NamedTuple):
-    """A mixed batch: x (N, ...), y (N, C), weight of the first of each pair, its partner (N,)."""
+    """A mixed batch: x (N, ...), y (N, C), weight of the first of each pair, its partner (N,).
+
+    With several processes, partners are places in the batch of all `ranks`, and ``ids``, (N,), are
+    those of the samples themselves.
+    """
 
     x: Tensor
     y: Tensor
     lam: float
     partner: Tensor
+    ids: Tensor | None = None
+
+    @property
+    def own(self) -> Tensor:
+        """(N,) index of the sample that each mixed sample is the first part of."""
+        own = torch.arange(len(self.partner), device=self.partner.device)
+        if self.ids is not None:
+            own = self.ids
+        return own
 
     @property
     def dominant(self) -> Tensor:
         """(N,) index of the sample that makes up the larger part of each mixed sample."""
-        own = torch.arange(len(self.partner), device=self.partner.device)
-        return own if self.lam >= 0.5 else self.partner
+        return self.own if self.lam >= 0.5 else self.partner
 
 
 def mix(x: Tensor, y: Tensor, lam: float, partner: Tensor) -> Mixed:
@@ -33,17 +60,44 @@ def mix(x: Tensor, y: Tensor, lam: float, partner: Tensor) -> Mixed:
     return Mixed(torch.lerp(x[partner], x, lam), torch.lerp(y[partner], y, lam), lam, partner)
 
 
-def mixup(x: Tensor, y: Tensor, beta: float) -> Mixed:
+def mixup(
+    x: Tensor, y: Tensor, beta: float, partners: str = "batch", parts: tuple[int, ...] = ()
+) -> Mixed:
     """MixUp(X, Shuffle(X), lambda) with lambda ~ Beta(beta, beta): Eqs. 12 and 13.
 
     One lambda for the batch, as ICT (Verma et al. 2019) draws it; random numbers come from torch's
     global CPU generator, so that one state restores them.
+
+    Args:
+        x: inputs, (N, ...), floating point.
+        y: targets as probabilities, (N, C).
+        beta: of Beta(beta, beta).
+        partners: with several processes, where partners come from: "batch" is the batch of all
+            `ranks`, as if one process had it; "rank" is the own part of it.
+        parts: lengths of what x is put together of, if of several, so that all `ranks` together
+            have the order of one process.
     """
     lam = torch.distributions.Beta(beta, beta).sample().item()
+    if ranks.count() > 1:
+        return _part_of_mixup(x, y, lam, partners, parts or (len(x),))
     partner = torch.randperm(len(x)).to(x.device)
     return mix(x, y, lam, partner)
 
 
-def unmixed(x: Tensor, y: Tensor) -> Mixed:
+def _part_of_mixup(
+    x: Tensor, y: Tensor, lam: float, partners: str, parts: tuple[int, ...]
+) -> Mixed:
+    """This rank's part of `mixup`."""
+    ids = ranks.places(*parts).to(x.device)
+    if partners == "rank":
+        mixed = mix(x, y, lam, torch.randperm(len(x)).to(x.device))
+        return mixed._replace(partner=ids[mixed.partner], ids=ids)
+    partner = torch.randperm(ranks.count() * len(x)).to(x.device)[ids]
+    others_x, others_y = (ranks.gathered(t, *parts)[partner] for t in (x, y))
+    return Mixed(torch.lerp(others_x, x, lam), torch.lerp(others_y, y, lam), lam, partner, ids)
+
+
+def unmixed(x: Tensor, y: Tensor, parts: tuple[int, ...] = ()) -> Mixed:
     """The batch as it is, for the ablations of Table 6: lambda 1, each sample its own partner."""
-    return Mixed(x, y, 1.0, torch.arange(len(x), device=x.device))
+    ids = ranks.places(*(parts or (len(x),))).to(x.device)
+    return Mixed(x, y, 1.0, ids, ids)

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pickle
 import tempfile
 import traceback
 import warnings
@@ -15,9 +16,15 @@ import torch.distributed as dist
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["metasemi_plugin.host.on_device"])
 
+NO_ANSWER = "ended without an answer"
 
-def on_ranks(count: int, function: Callable, *args, seconds: float = 120) -> list:
+
+def on_ranks(
+    count: int, function: Callable, *args, seconds: float = 120, dead: tuple[int, ...] = ()
+) -> list:
     """What ``function(*args)`` returns on each of ``count`` ranks, joined by gloo.
+
+    The ranks that are ``dead`` end without an answer, which is None then.
 
     Function, arguments and results must survive pickling; functions of a test module do.
 
@@ -39,7 +46,13 @@ def on_ranks(count: int, function: Callable, *args, seconds: float = 120) -> lis
             for process in processes:
                 process.kill()
                 process.join()
-    problems = [f"rank {rank}: {problem}" for rank, (_, problem) in enumerate(results) if problem]
+    for rank in dead:
+        assert results[rank] == (None, NO_ANSWER), f"rank {rank} has not ended: {results[rank]}"
+    problems = [
+        f"rank {rank}: {problem}"
+        for rank, (_, problem) in enumerate(results)
+        if problem and rank not in dead
+    ]
     assert not problems, "\n".join(problems)
     return [result for result, _ in results]
 
@@ -48,9 +61,9 @@ def _received(reader, seconds: float):
     if not reader.poll(seconds):
         return None, f"no answer after {seconds} s"
     try:
-        return reader.recv()
+        return pickle.loads(reader.recv_bytes())
     except EOFError:
-        return None, "ended without an answer"
+        return None, NO_ANSWER
 
 
 def _one(rank: int, count: int, folder: str, writer, function: Callable, args: tuple) -> None:
@@ -62,9 +75,14 @@ def _one(rank: int, count: int, folder: str, writer, function: Callable, args: t
             "gloo", f"file://{folder}/store", timedelta(seconds=60), count, rank
         )
         torch.manual_seed(0)
-        writer.send((function(*args), None))
+        _send(writer, (function(*args), None))
     except BaseException:
-        writer.send((None, traceback.format_exc()))
+        _send(writer, (None, traceback.format_exc()))
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _send(writer, answer: tuple) -> None:
+    """By value: multiprocessing's own pickling of tensors needs the sender to stay alive."""
+    writer.send_bytes(pickle.dumps(answer))

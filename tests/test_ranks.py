@@ -22,15 +22,33 @@ def _loss_on_pairs():
     x = torch.tensor([1.0, 2.0]) + 2 * ranks.number()
     y = ranks.gathered(w * x)
     (y[0] * y[3] + y[1] * y[2]).backward()
-    total = w.grad.clone()
-    ranks.sum_([total])
-    return y.tolist(), total.item()
+    ranks.mean_([w.grad])
+    return y.tolist(), w.grad.item()
 
 
-def test_the_gradient_of_a_gathered_loss_is_the_sum_of_the_ranks_gradients():
+def test_the_gradient_of_a_gathered_loss_is_the_mean_of_the_ranks_gradients():
     for values, gradient in on_ranks(2, _loss_on_pairs):
         assert values == [2, 4, 6, 8]
         assert gradient == 2 * 2 * (1 * 4 + 2 * 3)  # d/dw of w^2 (x_0 x_3 + x_1 x_2)
+
+
+def _one_batch_of_two():
+    """Labelled samples 0 to 3, unlabelled ones 10 to 15, of which each rank has its part."""
+    whole = [torch.arange(4), torch.arange(10, 16)]
+    mine = torch.cat([t[ranks.own(len(t))] for t in whole])
+    assert torch.equal(ranks.gathered(mine, 2, 3), torch.cat(whole))
+    assert torch.equal(torch.cat(whole)[ranks.places(2, 3)], mine)
+    first = torch.tensor([ranks.number() + 5.0])
+    ranks.first_([first])
+    with ranks.alone():
+        alone = ranks.count(), ranks.number(), ranks.own(3)
+    return mine.tolist(), first.item(), alone
+
+
+def test_what_is_gathered_has_the_order_of_one_process():
+    one, other = on_ranks(2, _one_batch_of_two)
+    assert one == ([0, 1, 10, 11, 12], 5, (1, 0, slice(0, 3)))
+    assert other == ([2, 3, 13, 14, 15], 5, (1, 0, slice(0, 3)))
 
 
 def test_one_process_is_left_alone():

@@ -16,6 +16,7 @@ from semilearn.algorithms.utils import SSL_Argument
 from semilearn.core import AlgorithmBase
 from torch import Tensor
 
+from metasemi_plugin import ranks
 from metasemi_plugin.mixup import mixup
 
 ONE_WEAK = {"x_ulb_w": "weak"}
@@ -75,10 +76,12 @@ class Ict(NoConsistency):
         alpha: lambda ~ Beta(alpha, alpha), one draw a batch.
         mix: what is mixed of the teacher: "probs" as in the paper; "logits" before the softmax,
             as in its authors' implementation.
+        partners: see `mixup`.
     """
 
     alpha: float
     mix: str
+    partners: str = "batch"
 
     default_weight = 100.0
     choices: ClassVar = {"ict_mix": ("probs", "logits")}
@@ -86,14 +89,14 @@ class Ict(NoConsistency):
 
     @classmethod
     def from_args(cls, args) -> "Ict":
-        return cls(args.ict_alpha, args.ict_mix)
+        return cls(args.ict_alpha, args.ict_mix, args.mixup_partners)
 
     def __call__(self, algorithm, teacher, x_ulb_w, x_ulb_s=None):
         if self.mix == "probs":
-            mixed = mixup(x_ulb_w, teacher.softmax(1), self.alpha)
+            mixed = mixup(x_ulb_w, teacher.softmax(1), self.alpha, self.partners)
             target = mixed.y
         else:
-            mixed = mixup(x_ulb_w, teacher, self.alpha)
+            mixed = mixup(x_ulb_w, teacher, self.alpha, self.partners)
             target = mixed.y.softmax(1)
         return F.mse_loss(student_logits(algorithm, mixed.x).softmax(1), target)
 
@@ -167,7 +170,10 @@ class Vat(NoConsistency):
         with torch.autocast(x_ulb_w.device.type, enabled=False):
             with torch.no_grad():
                 log_p = student_logits(algorithm, x_ulb_w).log_softmax(1)
-            d = self.XI * unit(torch.randn(x_ulb_w.shape, dtype=x_ulb_w.dtype).to(x_ulb_w.device))
+            # Of all processes' images, as they draw the same numbers.
+            shape = ranks.count() * len(x_ulb_w), *x_ulb_w.shape[1:]
+            noise = torch.randn(shape, dtype=x_ulb_w.dtype)[ranks.own(shape[0])]
+            d = self.XI * unit(noise.to(x_ulb_w.device))
             d.requires_grad_()
             (gradient,) = torch.autograd.grad(self.kl(algorithm, log_p, x_ulb_w + d).sum(), d)
             return self.kl(algorithm, log_p, x_ulb_w + self.eps * unit(gradient)).mean()

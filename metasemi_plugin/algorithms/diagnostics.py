@@ -10,19 +10,21 @@ from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 from torchvision.utils import make_grid
 
-from metasemi_plugin import random_numbers
+from metasemi_plugin import random_numbers, ranks
 from metasemi_plugin.meta_gradient import buffers_restored, labelled_gradient
 from metasemi_plugin.mixup import Mixed
 
 
 def kept_shares(keep: Tensor, ulb: Mixed, num_lb: int) -> dict[str, float]:
     """Share of kept samples among all, and among those that are mostly labelled or unlabelled."""
+    if ranks.count() > 1:
+        num_lb = ranks.count() * num_lb
     labelled = ulb.dominant < num_lb
-    return {
-        "kept": keep.mean().item(),
-        "kept_labelled": keep[labelled].mean().item(),
-        "kept_unlabelled": keep[~labelled].mean().item(),
-    }
+    of = torch.stack([torch.ones_like(labelled), labelled, ~labelled]).to(keep.dtype)
+    kept, samples = of @ keep, of.sum(dim=1)
+    ranks.sum_([kept, samples])
+    names = ("kept", "kept_labelled", "kept_unlabelled")
+    return dict(zip(names, (kept / samples).tolist(), strict=True))
 
 
 def pseudo_label_accuracy(
@@ -43,21 +45,22 @@ def pseudo_label_accuracy(
     if idx_ulb is None or targets is None:
         return {}
     truth = torch.as_tensor(targets[idx_ulb.cpu().numpy()], device=y_ulb.device)
-    place = ulb.dominant - (len(keep) - len(y_ulb))
-    judged = (place >= 0) & (truth[place] >= 0)
-    right = (y_ulb.argmax(dim=1) == truth)[place]
-    parts = {"kept": judged & (keep == 1), "dropped": judged & (keep == 0)}
-    return {
-        f"pseudo_label_acc_{name}": right[part].double().mean().item()
-        for name, part in parts.items()
-        if part.any()
-    }
+    right = (y_ulb.argmax(dim=1) == truth).long()
+    verdict = ranks.gathered(torch.where(truth >= 0, right, -1))
+    place = ulb.dominant - ranks.count() * (len(keep) - len(y_ulb))
+    judged = (place >= 0) & (verdict[place] >= 0)
+    parts = torch.stack([judged & (keep == 1), judged & (keep == 0)]).long()
+    count, right = parts.sum(dim=1), (parts * verdict[place]).sum(dim=1)
+    ranks.sum_([count, right])
+    counts = zip(("kept", "dropped"), right.tolist(), count.tolist(), strict=True)
+    return {f"pseudo_label_acc_{name}": r / n for name, r, n in counts if n}
 
 
 class DiagnosticsHook(Hook):
     """Meta-gradients and the samples that they keep and drop; Assumption 1 after the update.
 
-    It runs after the host's logging, which knows scalars only and has intervals of its own.
+    It runs after the host's logging, which knows scalars only and has intervals of its own. With
+    several processes histograms and images are of the samples of the first one.
     """
 
     def after_train_step(self, algorithm):
@@ -72,7 +75,7 @@ class DiagnosticsHook(Hook):
                 algorithm, algorithm.num_eval_iter if interval is None else interval
             ):
                 lb, ulb = algorithm.out_dict["lb"], algorithm.out_dict["ulb"]
-                grid = kept_and_dropped(ulb, gradient, num_lb=len(lb.x))
+                grid = kept_and_dropped(ulb, gradient, num_lb=ranks.count() * len(lb.x))
                 writer.add_image("train/kept_and_dropped", grid, step)
 
         if self.every_n_iters(algorithm, algorithm.args.assumption1):
@@ -93,7 +96,7 @@ def kept_and_dropped(ulb: Mixed, gradient: Tensor, num_lb: int, count: int = 8) 
     Args:
         ulb: U~.
         gradient: Eq. 8, (B + U,).
-        num_lb: B; the first B samples are labelled.
+        num_lb: B; the first B samples of the whole batch are labelled.
         count: how many in a row.
 
     Returns:
@@ -122,7 +125,8 @@ def _tile(ulb: Mixed, place: int, num_lb: int, said: str, size: int) -> Tensor:
     x = (x - x.amin()) / (x.amax() - x.amin()).clamp(min=1e-6)
     tile = Image.new("RGB", (size, size + _CAPTION), "white")
     tile.paste(to_pil_image(x.cpu()).resize((size, size), Image.Resampling.NEAREST))
-    own, partner = ("L" if n < num_lb else "U" for n in (place, int(ulb.partner[place])))
+    of = (int(ulb.own[place]), int(ulb.partner[place]))
+    own, partner = ("L" if n < num_lb else "U" for n in of)
     shares, classes = ulb.y[place].detach().float().topk(2)
     targets = [
         f"class {c}: {s:.2f}" for c, s in zip(classes.tolist(), shares.tolist(), strict=True)
@@ -160,8 +164,10 @@ def assumption1_ratio(algorithm, batches: Iterable[dict[str, Tensor]]) -> float:
     with random_numbers.untouched(), buffers_restored(model):
         for batch in batches:
             out = algorithm.train_step(**batch)[0]
-            grads = torch.autograd.grad(scale * out["meta_loss"], params, allow_unused=True)
-            squares.append(sum((g.double() / scale).square().sum() for g in grads if g is not None))
+            found = torch.autograd.grad(scale * out["meta_loss"], params, allow_unused=True)
+            grads = [g for g in found if g is not None]
+            ranks.mean_(grads)
+            squares.append(sum((g.double() / scale).square().sum() for g in grads))
             lb = out["lb"]
             for name, g in labelled_gradient(model, lb.x, lb.y).items():
                 total[name] = total.get(name, torch.zeros_like(g)) + g.double()

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader
 
-from metasemi_plugin import random_numbers
+from metasemi_plugin import random_numbers, ranks
 from metasemi_plugin.errors import UserError
 
 
@@ -96,14 +96,17 @@ class FastSWA(MeanTeacher):
             b.copy_(buffers[name])
 
     def recompute_bn(self) -> None:
-        """Set the running statistics to those of one pass of the average over all images."""
-        dataset = self.loader_dict["train_ulb"].dataset
+        """Set the running statistics to those of one pass of the average over all images.
+
+        Of several processes each makes the whole pass, so that all come to the same statistics.
+        """
+        dataset = self.loader_dict["train_ulb"].dataset.whole()
         number = -(-len(dataset) // self.args.eval_batch_size)
         parts = [part.tolist() for part in torch.arange(len(dataset)).tensor_split(number)]
         device = next(self.model.parameters()).device
         # A loader of its own: the training's keeps its place. Dropout and such draw the same
         # numbers whenever this is called, so that one average has one result.
-        with random_numbers.untouched():
+        with random_numbers.untouched(), ranks.alone():
             random_numbers.seed_all(self.args.seed)
             loader = DataLoader(dataset, batch_sampler=parts)
             self.ema.apply_shadow()

@@ -39,7 +39,7 @@ class ICT(AlgorithmBase):
     def __init__(self, args, net_builder, tb_log=None, logger=None):
         super().__init__(args, net_builder, tb_log, logger)
         self.unsup_warm_up = args.unsup_warm_up
-        self.consistency = Ict(args.ict_alpha, args.ict_mix)
+        self.consistency = Ict.from_args(args)
 
     def train_step(self, x_lb, y_lb, x_ulb_w):
         """One iteration.
@@ -54,7 +54,7 @@ class ICT(AlgorithmBase):
         """
         with self.amp_cm():
             y_lb = F.one_hot(y_lb, self.num_classes).to(x_lb.dtype)
-            lb = mixup(x_lb, y_lb, self.consistency.alpha)
+            lb = mixup(x_lb, y_lb, self.consistency.alpha, self.consistency.partners)
             sup_loss = sample_losses(self.model(lb.x), lb.y).mean()
             unsup_loss = self.consistency(self, ema_logits(self, x_ulb_w), x_ulb_w)
             weight = self.lambda_u * sigmoid_ramp(self, self.unsup_warm_up)

@@ -82,6 +82,7 @@ class MetaSemi(AlgorithmBase):
     def __init__(self, args, net_builder, tb_log=None, logger=None):
         super().__init__(args, net_builder, tb_log, logger)
         self.mixup_beta = args.mixup_beta
+        self.partners = args.mixup_partners
         self.meta_gradient = args.meta_gradient
         self.consistency = TERMS[args.consistency].from_args(args)
         self.consistency_weight = args.consistency_weight
@@ -118,7 +119,10 @@ class MetaSemi(AlgorithmBase):
             y_ulb = self.pseudo_labels(teacher)
             lb = self.mixed("labeled", x_lb, y_lb)  # Eq. 12
             ulb = self.mixed(
-                "unlabeled", torch.cat([x_lb, x_ulb_w]), torch.cat([y_lb, y_ulb])
+                "unlabeled",
+                torch.cat([x_lb, x_ulb_w]),
+                torch.cat([y_lb, y_ulb]),
+                parts=(len(x_lb), len(x_ulb_w)),
             )  # Eq. 13
             if self.weights == "ones":  # Table 6; needs no meta-gradient
                 gradient, losses = None, sample_losses(self.model(ulb.x), ulb.y)
@@ -159,9 +163,11 @@ class MetaSemi(AlgorithmBase):
             return probs
         return F.one_hot(probs.argmax(dim=1), self.num_classes).to(probs.dtype)
 
-    def mixed(self, part: str, x: Tensor, y: Tensor) -> Mixed:
+    def mixed(self, part: str, x: Tensor, y: Tensor, parts: tuple[int, ...] = ()) -> Mixed:
         """Eq. 12 ("labeled") or 13 ("unlabeled"), unless ``mixup_on`` leaves that part as it is."""
-        return mixup(x, y, self.mixup_beta) if self.mixup_on in ("both", part) else unmixed(x, y)
+        if self.mixup_on in ("both", part):
+            return mixup(x, y, self.mixup_beta, self.partners, parts)
+        return unmixed(x, y, parts)
 
     @staticmethod
     def get_argument():

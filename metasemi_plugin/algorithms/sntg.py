@@ -5,6 +5,7 @@ from semilearn.algorithms.utils import SSL_Argument
 from semilearn.core import AlgorithmBase
 from torch import Tensor
 
+from metasemi_plugin import ranks
 from metasemi_plugin.algorithms.consistency import ema_logits, sigmoid_ramp, student_logits
 
 
@@ -25,7 +26,8 @@ class SNTG(AlgorithmBase):
     because their cross-entropy is a mean over the mixed batch; here it is one over the labelled
     batch, which gives the same balance without. The target of the Pi-Model has no gradient, and
     only the labelled pass moves BatchNorm's running statistics, as in the host's Pi-Model and Mean
-    Teacher; the ramp is the paper's sigmoid, the host's is linear.
+    Teacher; the ramp is the paper's sigmoid, the host's is linear. With several processes the graph
+    is that of all their samples.
 
     Args:
         args: the host's arguments (``ulb_loss_ratio`` is the weight of the consistency loss) and
@@ -75,7 +77,10 @@ class SNTG(AlgorithmBase):
             unsup_loss = self.consistency_loss(ulb["logits"], target, "mse")
             features = torch.cat([lb["feat"], ulb["feat"]]).to(x_lb.dtype)
             classes = torch.cat([y_lb, target.argmax(dim=1)])
-            sntg_loss = neighbour_loss(features, classes, self.margin)
+            lengths = len(x_lb), len(x_ulb_w)
+            sntg_loss = neighbour_loss(
+                ranks.gathered(features, *lengths), ranks.gathered(classes, *lengths), self.margin
+            )
 
             weight = self.lambda_u * sigmoid_ramp(self, self.unsup_warm_up)
             total_loss = sup_loss + weight * (unsup_loss + self.lambda_sntg * sntg_loss)

@@ -33,6 +33,7 @@ class SupervisedMixup(AlgorithmBase):
     def __init__(self, args, net_builder, tb_log=None, logger=None):
         super().__init__(args, net_builder, tb_log, logger)
         self.mixup_alpha = args.mixup_alpha
+        self.partners = args.mixup_partners
 
     def train_step(self, x_lb, y_lb):
         """One iteration.
@@ -45,7 +46,8 @@ class SupervisedMixup(AlgorithmBase):
             The host's out_dict with "loss", and log_dict.
         """
         with self.amp_cm():
-            lb = mixup(x_lb, F.one_hot(y_lb, self.num_classes).to(x_lb.dtype), self.mixup_alpha)
+            y_lb = F.one_hot(y_lb, self.num_classes).to(x_lb.dtype)
+            lb = mixup(x_lb, y_lb, self.mixup_alpha, self.partners)
             loss = sample_losses(self.model(lb.x), lb.y).mean()
 
         out_dict = self.process_out_dict(loss=loss)

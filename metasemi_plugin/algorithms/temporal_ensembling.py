@@ -5,6 +5,7 @@ from semilearn.algorithms.utils import SSL_Argument, str2bool
 from semilearn.core import AlgorithmBase
 from torch import Tensor
 
+from metasemi_plugin import ranks
 from metasemi_plugin.algorithms.consistency import sigmoid_ramp, student_logits
 from metasemi_plugin.errors import UserError
 
@@ -93,7 +94,11 @@ class TemporalEnsembling(AlgorithmBase):
 
     @torch.no_grad()
     def remember(self, idx_ulb: Tensor, probs: Tensor) -> None:
-        """Z <- alpha Z + (1 - alpha) z for the images (U,) of this batch, with z = probs (U, C)."""
+        """Z <- alpha Z + (1 - alpha) z for the images (U,) of this batch, with z = probs (U, C).
+
+        Those of all processes, so that each has the same ensemble.
+        """
+        idx_ulb, probs = ranks.gathered(idx_ulb), ranks.gathered(probs)
         seen, place, times = idx_ulb.unique(return_inverse=True, return_counts=True)
         z = self.ensemble.new_zeros(len(seen), self.num_classes)
         z.index_add_(0, place, probs.to(z.dtype)).div_(times[:, None])

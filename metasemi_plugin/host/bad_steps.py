@@ -2,11 +2,13 @@
 
 import warnings
 from collections.abc import Iterable
+from numbers import Real
 
 import torch
 from semilearn.core.hooks import ParamUpdateHook
 from torch import Tensor
 
+from metasemi_plugin import ranks
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.options import Option
 
@@ -30,6 +32,9 @@ class UpdateHook(ParamUpdateHook):
     synchronisation with the GPU a step.
 
     What float16's loss scaling skips in search of its scale is no bad step.
+
+    Here the processes of a run come together, in one message a step: gradients and what is logged
+    are averaged, so that what is bad on one is bad on all, and all stop if one is asked to.
     """
 
     def before_run(self, algorithm):
@@ -50,8 +55,10 @@ class UpdateHook(ParamUpdateHook):
         ]
 
     def after_train_step(self, algorithm):
-        loss, scaler = algorithm.out_dict["loss"], algorithm.loss_scaler
-        scaler.scale(loss).backward()
+        scaler = algorithm.loss_scaler
+        scaler.scale(algorithm.out_dict["loss"]).backward()
+        self.agree(algorithm)
+        loss = algorithm.out_dict["loss"]
         scaler.unscale_(algorithm.optimizer)
         if algorithm.clip_grad > 0:
             norm = torch.nn.utils.clip_grad_norm_(algorithm.model.parameters(), algorithm.clip_grad)
@@ -69,6 +76,21 @@ class UpdateHook(ParamUpdateHook):
             algorithm.scheduler.step()
         algorithm.model.zero_grad()
         self.count(algorithm)
+
+    def agree(self, algorithm) -> None:
+        """Make gradients, loss, what is logged and whether to stop those of all processes."""
+        algorithm.stopping = algorithm.stop_requested
+        if ranks.count() == 1:
+            return
+        logs = {k: v for k, v in algorithm.log_dict.items() if isinstance(v, Real)}
+        loss = algorithm.out_dict["loss"].detach().clone()
+        numbers = loss.new_tensor([algorithm.stop_requested, *logs.values()])
+        gradients = [p.grad for p in algorithm.model.parameters() if p.grad is not None]
+        ranks.mean_([*gradients, loss, numbers])
+        stopping, *means = numbers.tolist()
+        algorithm.stopping = stopping > 0
+        algorithm.log_dict.update(zip(logs, means, strict=True))
+        algorithm.out_dict["loss"] = loss
 
     def count(self, algorithm) -> None:
         """Undo a bad step, and stop after too many.

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import torch
 
+from metasemi_plugin import ranks
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.host import files
+from metasemi_plugin.host import files, processes
 from metasemi_plugin.options import Option
 
 OPTIONS = [
@@ -36,6 +37,7 @@ _COMMENT = len(_MARK) + 64
 NEUTRAL = (
     "save_dir", "save_name", "data_dir", "use_tensorboard", "num_workers", "num_log_iter",
     "num_save_iter", "save_minutes", "max_bad_steps", "device", "gpu",
+    "multiprocessing_distributed", "world_size", "rank", "distributed", "dist_url", "dist_backend",
 )  # fmt: skip
 
 
@@ -70,14 +72,17 @@ def write_latest(folder: Path, content: bytes) -> None:
     files.replace(latest, content, before_moving=rotation)
 
 
-def verified(path: Path) -> tuple[io.BytesIO, dict]:
+def verified(source: Path | bytes) -> tuple[io.BytesIO, dict]:
     """A checkpoint as a file and as what is in it, which is whole, unchanged and safe to load.
+
+    Args:
+        source: where it is, or what is in the file.
 
     Raises:
         Unusable: it is missing, damaged, of another program or version, or not safe to load.
     """
     try:
-        content = Path(path).read_bytes()
+        content = source if isinstance(source, bytes) else Path(source).read_bytes()
     except OSError as error:
         raise Unusable(f"cannot be read ({error.strerror})") from error
     if not content[-_COMMENT:].startswith(_MARK):
@@ -99,6 +104,8 @@ def verified(path: Path) -> tuple[io.BytesIO, dict]:
 def load(algorithm, folder: Path) -> str | None:
     """Bring the algorithm to where its run was last saved.
 
+    Of several processes rank 0 reads the checkpoint, and the others get it from there.
+
     Returns:
         A line to show if that is not the latest checkpoint. That has been set aside then, so that
         it does not take the place of the good one.
@@ -106,6 +113,17 @@ def load(algorithm, folder: Path) -> str | None:
     Raises:
         UserError: no checkpoint can be used, or the run was begun with other settings.
     """
+    path, line = processes.from_first(lambda: _load_from(folder, algorithm))
+    if ranks.count() > 1:
+        content = processes.from_first(path.read_bytes)
+        if ranks.number():
+            algorithm.load_model(content)
+    algorithm.saved_at = path, algorithm.it
+    return line
+
+
+def _load_from(folder: Path, algorithm) -> tuple[Path, str | None]:
+    """Load the latest checkpoint that can be used; its path, and a line to show."""
     problems = []
     for path in (folder / LATEST, folder / PREVIOUS):
         try:
@@ -114,11 +132,12 @@ def load(algorithm, folder: Path) -> str | None:
             problems.append(f"{path} {error}")
             continue
         if not problems:
-            return None
+            return path, None
         latest = folder / LATEST
         if latest.exists():
-            os.replace(latest, latest.with_name(f"{LATEST}.unusable"))
-        return f"{problems[0]}: going on from {path}, iteration {algorithm.it}"
+            with files.writable(folder):
+                os.replace(latest, latest.with_name(f"{LATEST}.unusable"))
+        return path, f"{problems[0]}: going on from {path}, iteration {algorithm.it}"
     raise UserError(
         f"--resume: {'; '.join(problems)}: bring one of them back, or start over with --overwrite"
     )

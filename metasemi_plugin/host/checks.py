@@ -7,6 +7,7 @@ import torch
 from semilearn.algorithms.meanteacher.meanteacher import MeanTeacher
 from semilearn.core.utils import ALGORITHMS
 
+from metasemi_plugin import ranks
 from metasemi_plugin.data.split import indivisible
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.config import unknown
@@ -74,6 +75,7 @@ def impossible(v: dict) -> Iterator[tuple[str, str]]:
         elif key in choices and value not in choices[key]:
             yield key, unknown(value, choices[key])
     yield from _contradictions(v)
+    yield from _several_processes(v)
     yield from _not_here(v)
     yield from _not_found(v)
 
@@ -96,9 +98,43 @@ def _contradictions(v: dict) -> Iterator[tuple[str, str]]:
         yield "num_labels", indivisible(labels, classes)
 
 
+def _several_processes(v: dict) -> Iterator[tuple[str, str]]:
+    count = ranks.count()
+    if count == 1:
+        yield from _to_be_started(v)
+        return
+    if rest := v["batch_size"] % count:
+        below = v["batch_size"] - rest
+        fits = " or ".join(str(n) for n in (below, below + count) if n)
+        yield (
+            "batch_size",
+            f"{v['batch_size']} cannot be split evenly over {count} processes: use {fits}",
+        )
+    if v.get("meta_gradient") == "unrolled":
+        yield "meta_gradient", "unrolled takes one process; forward, as exact, takes several"
+
+
+def _to_be_started(v: dict) -> Iterator[tuple[str, str]]:
+    """By this process; see host/launch.py."""
+    if not v["multiprocessing_distributed"]:
+        if v["world_size"] > 1:
+            yield "world_size", "set multiprocessing_distributed as well, or start with torchrun"
+    elif torch.cuda.is_available() and v["device"] != "cpu":
+        if v["world_size"] > 1:
+            yield (
+                "world_size",
+                "multiprocessing_distributed starts the processes of one machine: for several, "
+                "leave it out and start torchrun on each",
+            )
+    elif v["world_size"] == 1:
+        yield (
+            "world_size",
+            "multiprocessing_distributed starts one process for each GPU: without one, say how "
+            "many with world_size",
+        )
+
+
 def _not_here(v: dict) -> Iterator[tuple[str, str]]:
-    if v["multiprocessing_distributed"] or v["world_size"] > 1:
-        yield "multiprocessing_distributed", "several processes are not supported yet"
     if v["imb_algorithm"] is not None:
         yield "imb_algorithm", "imbalanced algorithms are not supported here"
     name = v["save_name"]

@@ -84,6 +84,7 @@ def options(algorithm: str) -> dict[str, Option]:
     """Every option of a run of ``algorithm``: the host's, the algorithm's, this package's."""
     from semilearn.core.utils import ALGORITHMS
 
+    from metasemi_plugin import mixup
     from metasemi_plugin.data import image_folder, split
     from metasemi_plugin.host import (
         bad_steps,
@@ -104,7 +105,7 @@ def options(algorithm: str) -> dict[str, Option]:
         kind = argument.type if isinstance(argument.type, type) else bool
         known[name] = Option(name, kind, argument.default, argument.help)
     rooms = (
-        datasets, device, nets, on_device, optim, checkpoint, bad_steps, image_folder, split,
+        datasets, device, nets, on_device, optim, checkpoint, bad_steps, image_folder, split, mixup,
     )  # fmt: skip
     ours = [*_OPTIONS, *(option for room in rooms for option in room.OPTIONS)]
     return known | {option.name: option for option in ours}

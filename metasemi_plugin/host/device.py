@@ -5,7 +5,9 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch.overrides import TorchFunctionMode
 
+from metasemi_plugin import ranks
 from metasemi_plugin.errors import UserError
+from metasemi_plugin.host import processes
 from metasemi_plugin.options import Option
 
 OPTIONS = [
@@ -14,13 +16,13 @@ OPTIONS = [
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device that the option ``device`` names.
+    """The device that the option ``device`` names; of several processes each has a GPU of its own.
 
     Raises:
         UserError: not a device, or not there.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -34,7 +36,24 @@ def resolve_device(name: str) -> torch.device:
         raise UserError(f"device: {name!r} is none of auto, cpu, cuda, cuda:N, mps")
     if (device.index or 0) >= here[device.type]:
         raise UserError(f"device: there is no {name!r} on this machine; use --device cpu or auto")
-    return device
+    return device if ranks.count() == 1 else _one_of(device, here)
+
+
+def _one_of(device: torch.device, here: dict[str, int]) -> torch.device:
+    """This process's own."""
+    if device.type == "cpu":
+        return device
+    if device.type != "cuda" or device.index is not None:
+        raise UserError(
+            "device: several processes use cpu or cuda, each one GPU; use --device auto"
+        )
+    index = processes.local_rank()
+    if index >= here["cuda"]:
+        raise UserError(
+            f"device: there are {here['cuda']} GPUs for more processes: start one for each GPU, or "
+            "use --device cpu"
+        )
+    return torch.device("cuda", index)
 
 
 class _CudaMeans(TorchFunctionMode):

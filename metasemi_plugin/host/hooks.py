@@ -3,11 +3,12 @@
 import sys
 import time
 
+import torch
 from semilearn.core.hooks import EMAHook, Hook
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from metasemi_plugin import random_numbers
+from metasemi_plugin import random_numbers, ranks
 
 
 class PositionsHook(Hook):
@@ -23,8 +24,12 @@ class RestoreRandomHook(Hook):
     """Gives a resumed run the random numbers it was saved with, after all else is set up."""
 
     def before_run(self, algorithm):
-        if algorithm.saved_random is not None:
-            random_numbers.set_state(algorithm.saved_random)
+        saved = algorithm.saved_random
+        if saved is not None:
+            if ranks.count() > 1:  # rank 0's, which has the first GPU
+                saved = saved | {"cuda": saved["cuda"][:1] * torch.cuda.device_count()}
+            random_numbers.set_state(saved)
+        ranks.other_dropout()
 
 
 class TeacherHook(EMAHook):
@@ -93,7 +98,7 @@ class ProgressHook(Hook):
             total=algorithm.num_train_iter,
             initial=algorithm.it,
             desc=algorithm.algorithm,
-            disable=not sys.stderr.isatty(),
+            disable=ranks.number() > 0 or not sys.stderr.isatty(),
             dynamic_ncols=True,
         )
         self.started, self.first_it = time.perf_counter(), algorithm.it

@@ -12,17 +12,20 @@ from sklearn.exceptions import UndefinedMetricWarning
 from torch import nn
 from torch.utils.data import default_collate
 
-from metasemi_plugin import random_numbers
+from metasemi_plugin import random_numbers, ranks
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.host import bad_steps, checkpoint, files, hooks
+from metasemi_plugin.host import bad_steps, checkpoint, files, hooks, processes
 from metasemi_plugin.host.config import CALL_OPTIONS
 from metasemi_plugin.host.datasets import build_splits
 from metasemi_plugin.host.device import cuda_means, resolve_device
 from metasemi_plugin.host.mean_teacher import require_alive
 from metasemi_plugin.host.optim import build_optimizer, build_scheduler
 from metasemi_plugin.host.record import RecordHook, RunRecord
+from metasemi_plugin.host.shared_passes import SharedPasses
 from metasemi_plugin.host.streams import Positions, Stream
+from metasemi_plugin.host.whole_batch import FlexMatchWhole, SoftMatchWhole
 from metasemi_plugin.options import Option
+from metasemi_plugin.sync_bn import synced
 
 OPTIONS = [
     Option(
@@ -31,6 +34,13 @@ OPTIONS = [
         None,
         "momentum of BatchNorm's running statistics; null keeps the backbone's own (the host's WRN "
         "has 0.001, too slow for runs of a few thousand iterations: use 0.1 there)",
+    ),
+    Option(
+        "sync_bn",
+        bool,
+        False,
+        "with several processes: BatchNorm takes the statistics of a batch over all of them, as "
+        "one process would, instead of over each one's own images",
     ),
     Option(
         "channels_last",
@@ -58,6 +68,11 @@ class OnDevice:
     What differs from the host: the device; data streams that follow the seed; a learning-rate
     schedule to choose; the last iteration is evaluated whatever the intervals; checkpoints that are
     written whole and resume exactly; the EMA parameters are loaded with the model.
+
+    Of several processes each holds a model of its own, which no wrapper knows of: their gradients
+    are averaged by UpdateHook, and their parameters stay the same. BatchNorm takes its statistics
+    from a process's own images unless sync_bn is on; the running ones of rank 0 are those that are
+    evaluated and saved. semilearn's algorithms mix images within a process.
     """
 
     args: argparse.Namespace
@@ -70,12 +85,15 @@ class OnDevice:
             torch.cuda.set_device(args.gpu)
         self.saved_random: dict | None = None
         self.settings = {k: v for k, v in vars(args).items() if k not in CALL_OPTIONS}
+        if ranks.count() > 1:
+            args.distributed, args.world_size, args.rank = True, ranks.count(), ranks.number()
         self.record: RunRecord | None = None  # None outside of a run folder
         self.saved_record: dict = {}
         self.history: list[dict] = []
         self.positions: list[Positions] = []
         self.bad, self.bad_steps, self.bad_in_a_row = False, 0, 0
-        self.stop_requested = False
+        self.stop_requested = False  # of this process
+        self.stopping = False  # all of them do
         self.saved_at: tuple[Path, int] | None = None  # the latest checkpoint and its iteration
         with random_numbers.untouched():
             # Before the data are touched.
@@ -97,7 +115,7 @@ class OnDevice:
         self.num_iter_per_epoch = -(-self.num_train_iter // self.epochs)
 
     def set_dataset(self):
-        splits = build_splits(self.args)
+        splits = processes.one_first(lambda: build_splits(self.args))
         self.args.lb_dest_len, self.args.ulb_dest_len = (
             len(splits["train_lb"]),
             len(splits["train_ulb"]),
@@ -107,7 +125,7 @@ class OnDevice:
         return splits
 
     def batch_sizes(self):
-        """Images a batch of each training set; their order numbers the streams."""
+        """Images a batch of each training set, on all processes; in the order of the streams."""
         lb = self.args.batch_size
         return {"train_lb": lb, "train_ulb": lb * self.args.uratio}
 
@@ -140,7 +158,9 @@ class OnDevice:
     def set_model(self):
         model = super().set_model()
         self.image_format = self._image_format(model)
-        return self._prepare(model)
+        model = self._prepare(model)
+        ranks.first_(model.state_dict().values())
+        return model
 
     def set_ema_model(self):
         return self._prepare(super().set_ema_model())
@@ -150,6 +170,8 @@ class OnDevice:
             for module in model.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.momentum = self.args.bn_momentum
+        if self.args.sync_bn:
+            model = synced(model)
         return model.to(self.device, memory_format=self.image_format)  # type: ignore[call-overload]
 
     def _image_format(self, model: nn.Module) -> torch.memory_format:
@@ -203,7 +225,14 @@ class OnDevice:
         return value.contiguous(memory_format=self.image_format) if is_image else value
 
     def evaluate(self, eval_dest="eval", out_key="logits", return_logits=False):
-        with random_numbers.untouched(), cuda_means(self.device), warnings.catch_warnings():
+        """The host's evaluation; of several processes each computes its part of each batch."""
+        ranks.first_(self.model.buffers())
+        with (
+            SharedPasses(self, out_key),
+            random_numbers.untouched(),
+            cuda_means(self.device),
+            warnings.catch_warnings(),
+        ):
             # A class that is never predicted: precision is 0 then, which is what one expects.
             warnings.simplefilter("ignore", UndefinedMetricWarning)
             return super().evaluate(eval_dest, out_key, return_logits)
@@ -225,7 +254,12 @@ class OnDevice:
         files.replace(Path(save_path) / save_name, checkpoint.to_bytes(self.get_save_dict()))
 
     def load_model(self, load_path):
-        """Raises checkpoint.Unusable, or a UserError if it was saved with other settings."""
+        """Take up a checkpoint, a path or its contents.
+
+        Raises:
+            checkpoint.Unusable: see there.
+            UserError: it was saved with other settings.
+        """
         file, found = checkpoint.verified(load_path)
         try:
             checkpoint.refuse_other_settings(found["settings"], self.settings, load_path)
@@ -241,7 +275,6 @@ class OnDevice:
             raise checkpoint.Unusable(f"is not of this run ({lines[0]})") from error
         if self.ema is not None:
             self.ema.load(self.ema_model)
-        self.saved_at = Path(load_path), self.it
         return saved
 
 
@@ -253,10 +286,13 @@ class VatOnDevice:
             return super().vat_loss(*args, **kwargs)
 
 
+EXTRA = {"vat": VatOnDevice, "flexmatch": FlexMatchWhole, "softmatch": SoftMatchWhole}
+
+
 @functools.cache
 def on_device(name: str) -> type:
     """The registered algorithm ``name``, able to run on any device."""
-    extra = (VatOnDevice,) if name == "vat" else ()
+    extra = (EXTRA[name],) if name in EXTRA else ()
     algorithm = ALGORITHMS[name]
     return type(f"{algorithm.__name__}OnDevice", (OnDevice, *extra, algorithm), {})
 

@@ -27,9 +27,9 @@ import torch
 from semilearn.core.hooks import Hook
 
 import metasemi_plugin
-from metasemi_plugin import machine
+from metasemi_plugin import machine, ranks
 from metasemi_plugin.errors import Interrupted, UserError
-from metasemi_plugin.host import bad_steps, checkpoint, files
+from metasemi_plugin.host import bad_steps, checkpoint, files, processes
 from metasemi_plugin.host.config import CALL_OPTIONS
 from metasemi_plugin.host.datasets import split_record
 
@@ -175,6 +175,8 @@ class RecordHook(Hook):
 
     A line is written before the checkpoint: one too many is dropped by a resume, which could not
     make up for one too few. The best is written before the latest for the same reason.
+
+    Of several processes rank 0 has the record, and writes.
     """
 
     def before_run(self, algorithm):
@@ -183,22 +185,22 @@ class RecordHook(Hook):
 
     def after_train_step(self, algorithm):
         record, done = algorithm.record, algorithm.it + 1
-        if record is None:
-            return
-        evaluated = bool(algorithm.history) and algorithm.history[-1]["it"] == done
-        record.log(evaluated)
-        best = evaluated and algorithm.best_it == algorithm.it
-        due = self.due(algorithm, evaluated)
-        if evaluated or due:
-            self.write(algorithm, best, due)
-        if algorithm.stop_requested and done < algorithm.num_train_iter:
-            self.stop(algorithm)
-        record.last = time.perf_counter()
+        if record is not None:
+            evaluated = bool(algorithm.history) and algorithm.history[-1]["it"] == done
+            record.log(evaluated)
+            best = evaluated and algorithm.best_it == algorithm.it
+            due = self.due(algorithm, evaluated)
+            if evaluated or due:
+                self.write(algorithm, best, due)
+        if algorithm.stopping and done < algorithm.num_train_iter:
+            raise Interrupted(processes.from_first(lambda: self.stopped(algorithm)))
+        if record is not None:
+            record.last = time.perf_counter()
 
     def due(self, algorithm, evaluated: bool) -> bool:
         """Whether to save the latest checkpoint now."""
         iterations, minutes = algorithm.args.num_save_iter, algorithm.args.save_minutes
-        if algorithm.stop_requested or self.is_last_iter(algorithm):
+        if algorithm.stopping or self.is_last_iter(algorithm):
             return True
         if iterations is None and minutes is None:
             return evaluated
@@ -240,18 +242,17 @@ class RecordHook(Hook):
                 say(algorithm, f"saved to {record.folder} again, iteration {algorithm.it + 1}")
             self.failed = False
 
-    def stop(self, algorithm) -> None:
-        """End a run that was asked to stop, after it has been saved.
+    def stopped(self, algorithm) -> str:
+        """How to go on with a run that was asked to stop, and has been saved.
 
         Raises:
-            Interrupted: says how to go on.
             UserError: it could not be saved at all.
         """
         if algorithm.saved_at is None:
             raise UserError("stopped, but nothing could be saved: the run starts over next time")
         _, iteration = algorithm.saved_at
         config = algorithm.record.folder / "config.yaml"
-        raise Interrupted(
+        return (
             f"stopped and saved at iteration {iteration}; resume with: "
             f"python -m metasemi_plugin train --c {shlex.quote(str(config))} --resume"
         )
@@ -338,6 +339,7 @@ def hardware(device: torch.device) -> dict[str, object]:
         "cores": machine.cpu_cores(),
         "threads": torch.get_num_threads(),
         "memory_gb": round(memory, 1),
+        "processes": ranks.count(),
     }
 
 

@@ -7,7 +7,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from metasemi_plugin import random_numbers
@@ -15,6 +15,7 @@ from metasemi_plugin.errors import UserError
 from metasemi_plugin.host import checkpoint, files
 from metasemi_plugin.host.config import write_yaml
 from metasemi_plugin.host.lock import LOCK, holder, in_use, locked
+from metasemi_plugin.host.processes import from_first, noticing_an_end, restarted, together
 from metasemi_plugin.host.stopping import stopping_on_signals
 
 
@@ -22,12 +23,15 @@ def run(args: argparse.Namespace) -> dict:
     """Train and evaluate the run that ``args`` describes; returns its summary.
 
     The run folder ``save_dir/save_name`` gets config.yaml, log.txt, tensorboard/, latest_model.pth,
-    previous_model.pth, model_best.pth, and the record: run.json, metrics.jsonl and split.npz.
+    previous_model.pth, model_best.pth, and the record: run.json, metrics.jsonl and split.npz. Of
+    several processes rank 0 alone reads and writes it. Processes that torchrun has started once
+    more go on from the latest checkpoint, or start over, whatever resume and overwrite say.
 
     Raises:
         UserError: the folder exists and neither resume nor overwrite says what to do with it, it
             cannot be written, another process is at it, no checkpoint can be used, the
-            configuration does not fit the data or the backbone, or the training diverges.
+            configuration does not fit the data or the backbone, the training diverges, or another
+            process of the run has ended.
         Interrupted: SIGINT or SIGTERM came, and the run has been saved.
     """
     from metasemi_plugin.host.nets import net_builder
@@ -35,47 +39,58 @@ def run(args: argparse.Namespace) -> dict:
     from metasemi_plugin.host.record import say
 
     folder = Path(args.save_dir) / args.save_name
-    if (pid := holder(folder)) is not None:
-        raise in_use(folder, pid)
-    _claim(folder, args)
+    if restarted():
+        args.resume = from_first(lambda: checkpoint.exists(folder))
+        args.overwrite = not args.resume
+    from_first(lambda: _free(folder, args))
     random_numbers.seed_all(args.seed)
     logger = logging.Logger("metasemi_plugin.run")
-    with no_host_warnings():
+    with no_host_warnings(), ExitStack() as held:
         # Built before anything is written or deleted: bad input must not cost a run.
-        algorithm = on_device(args.algorithm)(copy.copy(args), net_builder(args), None, logger)
-        with locked(folder):
-            record, fallback = _begin(folder, args, algorithm)
-            with _log_file(logger, folder / "log.txt"), _end_noted(record):
-                if fallback:
-                    say(algorithm, fallback)
-                announce(algorithm)
-                with stopping_on_signals(algorithm):
-                    algorithm.train()
-            with files.writable(folder):
-                return summarise(record.write("complete", algorithm.it), folder)
+        algorithm = together(
+            lambda: on_device(args.algorithm)(copy.copy(args), net_builder(args), None, logger)
+        )
+        from_first(lambda: held.enter_context(locked(folder)))
+        # Again, as another run may have been here in the meantime.
+        resumed = from_first(lambda: _claim(folder, args))
+        fallback = checkpoint.load(algorithm, folder) if resumed else None
+        from_first(lambda: _begin(folder, args, algorithm, resumed))
+        with _noted(algorithm.record, logger, folder):
+            if fallback:
+                say(algorithm, fallback)
+            announce(algorithm)
+            with stopping_on_signals(algorithm), noticing_an_end(algorithm):
+                algorithm.train()
+        return from_first(lambda: _finish(folder, algorithm))
 
 
-def _begin(folder: Path, args: argparse.Namespace, algorithm):
-    """Bring folder and algorithm to where the run stands; the lock is held.
-
-    Returns:
-        The record, and a line to show if not the latest checkpoint was used.
-    """
+def _begin(folder: Path, args: argparse.Namespace, algorithm, resumed: bool) -> None:
+    """Begin the record in a folder that is this run's, and locked."""
     from metasemi_plugin.host.curves import Curves
     from metasemi_plugin.host.record import RunRecord
 
     with files.writable(folder):
-        fallback = None
-        # Again, as another process may have been here in the meantime.
-        if _claim(folder, args):
-            fallback = checkpoint.load(algorithm, folder)
-        else:
+        if not resumed:
             _clear(folder)
             write_yaml(args, folder / "config.yaml")
-        record = algorithm.record = RunRecord(folder, args, algorithm)
+        algorithm.record = RunRecord(folder, args, algorithm)
         algorithm.tb_log = Curves(str(folder), "tensorboard", args.use_tensorboard)
-        record.begin()
-    return record, fallback
+        algorithm.record.begin()
+
+
+def _finish(folder: Path, algorithm) -> dict:
+    with files.writable(folder):
+        return summarise(algorithm.record.write("complete", algorithm.it), folder)
+
+
+@contextmanager
+def _noted(record, logger: logging.Logger, folder: Path) -> Iterator[None]:
+    """A block of which the log tells, and the record how it ended; of rank 0 alone."""
+    if record is None:
+        yield
+        return
+    with _log_file(logger, folder / "log.txt"), _end_noted(record):
+        yield
 
 
 @contextmanager
@@ -130,6 +145,13 @@ def summarise(run: dict, folder: Path) -> dict:
         "seconds": round(run["seconds"], 1),
         "folder": str(folder),
     }
+
+
+def _free(folder: Path, args: argparse.Namespace) -> None:
+    """Whether a run may begin here, as far as can be told before it is locked."""
+    if (pid := holder(folder)) is not None:
+        raise in_use(folder, pid)
+    _claim(folder, args)
 
 
 def _claim(folder: Path, args: argparse.Namespace) -> bool:

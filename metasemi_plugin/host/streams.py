@@ -3,16 +3,18 @@
 A loader asks for positions 0, 1, 2, ... of a stream. Position p stands for an image (each pass over
 the set is a permutation drawn from (seed, stream, pass)), and a batch's augmentation is drawn from
 (seed, stream, first position). So the data of an iteration depend on the seed and the iteration
-only: not on the number of workers, of epochs or of evaluations, nor on a resume.
+only: not on the number of workers, of epochs or of evaluations, nor on a resume. Nor do they depend
+on the number of processes: each draws the augmentation of the whole batch and keeps its own part.
 """
 
+import copy
 from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from metasemi_plugin import random_numbers
+from metasemi_plugin import random_numbers, ranks
 
 
 class Stream(Dataset):
@@ -27,21 +29,34 @@ class Stream(Dataset):
     def __init__(self, dataset, seed: int, stream: int):
         self.dataset = dataset
         self.key = (seed, stream)
+        self.rank = ranks.number(), ranks.count()  # as worker processes are no part of the run
         self._pass, self._order = -1, np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitems__(self, positions: list[int]) -> list[dict]:
-        """The samples at the positions of one batch, for the default collate function."""
+        """This process's samples of the batch at these positions, for the default collate function.
+
+        The batch is that of all processes; its parts are consecutive, and equal if it divides.
+        """
+        rank, count = self.rank
+        first, last = (len(positions) * (rank + i) // count for i in (0, 1))
         indices = [self.index(p) for p in positions]
         seed = np.random.SeedSequence((*self.key, 1, positions[0])).generate_state(1)[0]
         if hasattr(self.dataset, "read"):
             batch = self.dataset.read(indices, torch.Generator().manual_seed(int(seed)))
+            batch = {key: value[first:last] for key, value in batch.items()}
             return [dict(zip(batch, row, strict=True)) for row in zip(*batch.values(), strict=True)]
         with random_numbers.untouched():
             random_numbers.seed_all(int(seed))
-            return [self.dataset[i] for i in indices]
+            return [self.dataset[i] for i in indices][first:last]
+
+    def whole(self) -> "Stream":
+        """The same stream for a process that reads all of each batch."""
+        whole = copy.copy(self)
+        whole.rank = 0, 1
+        return whole
 
     def index(self, position: int) -> int:
         """Index in ``dataset`` of the image at a position."""

@@ -7,8 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from metasemi_plugin.upstream.specialise import specialise
+
 PACKAGE = "metasemi_plugin"
 ROOT = Path(__file__).parents[1]
+# What only several processes need, and what cannot do without: there is one process there.
+RANKS = ("ranks", "parts", "partners", "ids", "_part_of_mixup", "pseudo_label_accuracy", "Vat")
 
 
 class Definition(NamedTuple):
@@ -87,10 +91,11 @@ class Source:
 
 @cache
 def source(module: str) -> Source:
-    """The module of this package with that full name."""
+    """The module of this package with that full name, for one process."""
     path = ROOT.joinpath(*module.split(".")[1:])
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    return Source(file.read_text(encoding="utf-8"))
+    text = file.read_text(encoding="utf-8")
+    return Source(specialise(text, forget=RANKS) if " ranks\n" in text else text)
 
 
 def bundle(roots: Set[tuple[str, str]], sections: Mapping[str, str]) -> str:

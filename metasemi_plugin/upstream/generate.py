@@ -8,7 +8,7 @@ import textwrap
 from functools import cache
 
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.upstream.bundle import PACKAGE, ROOT, Source, bundle, source
+from metasemi_plugin.upstream.bundle import PACKAGE, RANKS, ROOT, Source, bundle, source
 from metasemi_plugin.upstream.specialise import forget_in_docstring, specialise
 
 NAME = "metasemi"
@@ -38,9 +38,9 @@ FORGET = [
     "assumption1",
     "assumption1_batches",
     "image_grid",
-    "pseudo_label_accuracy",
     "targets",
     "idx_ulb",
+    *RANKS,
 ]
 FIXED = {"teacher": "ema", "pseudo_label": "soft", "mixup_on": "both", "weights": "binary"}
 INLINE = ("mixed", "teacher_logits")

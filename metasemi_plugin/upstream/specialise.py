@@ -78,7 +78,7 @@ class _Prune(cst.CSTTransformer):
     def _goes(self, node: cst.CSTNode) -> bool:
         if isinstance(node, cst.SimpleStatementLine):
             return any(self._statement_goes(statement) for statement in node.body)
-        if isinstance(node, cst.FunctionDef):
+        if isinstance(node, (cst.FunctionDef, cst.ClassDef)):
             return node.name.value in self.forget
         if isinstance(node, cst.If):
             return bool(_mentions(node.test, self.forget, set()))

@@ -72,6 +72,7 @@ def test_a_run_leaves_a_record(tiny_run):
         "cores": len(os.sched_getaffinity(0)),
         "threads": 1,
         "memory_gb": 0.0,
+        "processes": 1,
     }
 
     assert [line["it"] for line in course] == [2, 4, 6]

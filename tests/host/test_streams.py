@@ -67,3 +67,18 @@ def test_a_foreign_dataset_is_seeded_and_the_global_generators_left_alone():
     torch.rand(7)
     assert [sample["r"].item() for sample in stream.__getitems__([4, 5])] == first
     assert first[0] != first[1]
+
+
+def test_the_parts_of_processes_are_the_batch_of_one():
+    for dataset in (Batches(), Numbers()):
+        whole = Stream(dataset, seed=0, stream=0)
+        expected = whole.__getitems__([4, 5, 6, 7])
+        for count in (2, 4):
+            parts = []
+            for rank in range(count):
+                part = Stream(dataset, seed=0, stream=0)
+                part.rank = rank, count
+                parts += part.__getitems__([4, 5, 6, 7])
+                assert len(parts) == (rank + 1) * 4 // count
+                assert len(part.whole().__getitems__([4, 5, 6, 7])) == 4
+            assert parts == expected

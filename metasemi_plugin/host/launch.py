@@ -1,0 +1,101 @@
+"""Training in one process, in those that torchrun has started, or in some of our own."""
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+import torch.multiprocessing as mp
+from torch.multiprocessing import ProcessContext, ProcessExitedException
+
+from metasemi_plugin import ranks
+from metasemi_plugin.errors import Interrupted, UserError
+from metasemi_plugin.host.config import resolve
+from metasemi_plugin.host.device import resolve_device
+from metasemi_plugin.host.processes import TORCHRUN, in_torchrun, joined, together
+from metasemi_plugin.host.runner import run
+from metasemi_plugin.host.stopping import SIGNALS
+
+
+def train(config: str | None, options: Mapping[str, object]) -> dict:
+    """Train the run of a file and further options; see `run`.
+
+    Raises:
+        UserError: bad input, or see `run`.
+        Interrupted: see `run`.
+    """
+    with joined():
+        args = together(lambda: resolve(config, options))
+        count = 1 if ranks.count() > 1 or in_torchrun() else _wanted(args)
+        if count == 1:
+            return run(args)
+    return _in_processes(count, config, dict(options))
+
+
+def _wanted(args) -> int:
+    """How many processes multiprocessing_distributed asks for: one for each GPU of this machine."""
+    if not args.multiprocessing_distributed:
+        return 1
+    device = resolve_device(args.device)
+    if device.type != "cuda":
+        return args.world_size
+    return torch.cuda.device_count() if device.index is None else 1
+
+
+def _in_processes(count: int, config: str | None, options: dict) -> dict:
+    """The same by so many new processes, which import the main module as multiprocessing does."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    results = mp.get_context("spawn").SimpleQueue()
+    started = mp.start_processes(
+        _one, (count, port, results, config, options), count, join=False, start_method="spawn"
+    )
+    try:
+        with _passing_on_signals(started):
+            while not started.join():
+                pass
+    except ProcessExitedException as error:
+        raise UserError(
+            f"process {error.error_index} of this run has ended ({error.signal_name or 'by itself'}"
+            "): the same command with --resume goes on from the last checkpoint"
+        ) from error
+    answers = dict(results.get() for _ in range(count))
+    result = answers[0]
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+def _one(rank: int, count: int, port: int, results, config: str | None, options: dict) -> None:
+    where = rank, count, rank, "127.0.0.1", port
+    os.environ |= dict(zip(TORCHRUN, map(str, where), strict=True))
+    torch.set_num_threads(max(1, torch.get_num_threads() // count))
+    import metasemi_plugin
+
+    metasemi_plugin.register()
+    try:
+        answer: object = train(config, options)
+    except (UserError, Interrupted) as error:
+        answer = type(error)(str(error))
+    results.put((rank, answer))
+
+
+@contextmanager
+def _passing_on_signals(started: ProcessContext) -> Iterator[None]:
+    """A block in which the processes get what this one is told; they stop by themselves."""
+
+    def pass_on(number, frame):
+        for pid in started.pids():
+            os.kill(pid, number)
+
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, pass_on) for number in SIGNALS if main}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
