@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from metasemi_plugin.bench import operators, report, step, train_steps
+from metasemi_plugin.bench import operators, processes, report, step, train_steps
 from metasemi_plugin.bench.methods import METHODS
 from metasemi_plugin.bench.setting import DTYPES, Setting
 from metasemi_plugin.host import files
@@ -21,6 +21,7 @@ class Part(NamedTuple):
     reference: bool = True
     memory: bool = True
     operators: bool = False
+    nproc: int = 0  # of how many processes, see `processes`
 
 
 _OURS = ("plain", "unrolled", "forward_ad", "forward", "finite_difference")
@@ -59,6 +60,8 @@ def one(arguments: argparse.Namespace) -> None:
     """``bench step``: one setting, printed, and written if asked to."""
     setting = Setting(**{field: getattr(arguments, field) for field in Setting._fields})
     rest = {field: getattr(arguments, field) for field in Part._fields if field != "setting"}
+    if arguments.nproc:
+        rest |= {"methods": (), "algorithms": ()}
     measured = measure(Part(setting, **rest))
     if arguments.json:
         report.write_json(measured, arguments.json)
@@ -84,14 +87,16 @@ def standard(arguments: argparse.Namespace) -> None:
 def measure(part: Part) -> dict:
     """All tables of one setting, as a record."""
     setting, rounds = part.setting, part.rounds
-    rows = steps = profiled = []
+    rows = steps = profiled = shared = []
     if part.methods:
         rows = step.measure(setting, part.methods, rounds, part.reference, part.memory)
     if part.algorithms:
         steps = train_steps.measure(setting, part.algorithms, rounds)
     if part.operators:
         profiled = operators.measure(setting)
-    return report.record(setting, rounds, rows, steps, profiled)
+    if part.nproc:
+        shared = processes.measure(setting, part.nproc, rounds)
+    return report.record(setting, rounds, rows, steps, profiled, shared)
 
 
 def write(records: Sequence[dict], folder: Path, notes: Sequence[str]) -> None:
@@ -141,6 +146,8 @@ def _parser() -> argparse.ArgumentParser:
                    help="leave out the peak memory, a process for each row")  # fmt: skip
     p.add_argument("--operators", action="store_true",
                    help="add the table of operators, by torch's profiler")  # fmt: skip
+    p.add_argument("--nproc", type=_at_least_1, default=0, metavar="N",
+                   help="time what N processes share instead, and their messages")  # fmt: skip
     p.add_argument("--json", type=Path, metavar="FILE", help="write the record there")
 
     p = commands.add_parser("standard", help="time the standard settings; takes 20 minutes",

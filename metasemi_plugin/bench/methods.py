@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.func import functional_call
 
-from metasemi_plugin import random_numbers
+from metasemi_plugin import random_numbers, ranks
 from metasemi_plugin.bench.setting import Batches, Setting
 from metasemi_plugin.forward_mode import sample_losses
 from metasemi_plugin.meta_gradient import (
@@ -130,6 +130,7 @@ def training_step(setting: Setting, name: str, model: nn.Module, batches: Batche
     with setting.precision():
         v, loss = step(METHODS[name], model, batches)
     loss.backward()
+    ranks.mean_(p.grad for p in model.parameters() if p.grad is not None)
     model.zero_grad()
     return v
 

@@ -40,6 +40,7 @@ def record(
     rows: list[dict],
     train_steps: list[dict],
     operators: Sequence[dict] = (),
+    processes: Sequence[dict] = (),
 ) -> dict:
     """All there is to know of one measurement, ready for JSON."""
     return {
@@ -50,6 +51,7 @@ def record(
         "rows": rows,
         "train_steps": train_steps,
         "operators": list(operators),
+        "processes": list(processes),
         "headline": headline(rows, train_steps),
         "memory_by": HOW.get(setting.torch_device().type),
         "machine": machine(),
@@ -103,7 +105,10 @@ def markdown(records: Sequence[dict], notes: Sequence[str] = ()) -> str:
             parts.append(_algorithms_table(r))
         if r["operators"]:
             parts.append(_operators_table(r))
-        parts.append("\n".join(_quotient(*item) for item in r["headline"].items()))
+        if r["processes"]:
+            parts.append(_processes_table(r))
+        if r["headline"]:
+            parts.append("\n".join(_quotient(*item) for item in r["headline"].items()))
     facts = "\n".join(f"- {name}: {value}" for name, value in records[0]["machine"].items())
     return "\n\n".join([*parts, "## Machine and versions", facts]) + "\n"
 
@@ -209,6 +214,29 @@ def _operators_table(r: dict) -> str:
     head = ("self time of operators, ms", *(LABELS[m] for m in methods))
     body = [(row["operator"], *(f"{row[m]:.1f}" for m in methods)) for row in r["operators"]]
     return f"{_table(head, body)}\n\nOne step each, by torch.profiler, which costs time itself."
+
+
+def _processes_table(r: dict) -> str:
+    head = ("a step", "one process, ms", "several, ms", "speed-up", "communication", "waiting",
+            "MB sent")  # fmt: skip
+    body = [
+        (
+            f"{LABELS[row['method']]}, {row['processes']} processes",
+            f"{row['alone_ms']:.1f}",
+            f"{row['together_ms']:.1f}",
+            f"{row['speed_up']:.2f}",
+            f"{row['communication']:.1%}",
+            f"{row['waiting']:.1%}",
+            f"{row['megabytes']:.2f}",
+        )
+        for row in r["processes"]
+    ]
+    return (
+        f"{_table(head, body)}\n\nOne process has the whole batch while the others wait; CPU "
+        f"threads of each: {r['processes'][0]['threads']}. Communication and waiting are shares of "
+        "the step of several: what the messages take by themselves, and what the mean process "
+        "waits in them for a slower one."
+    )
 
 
 def _quotient(name: str, value: float) -> str:

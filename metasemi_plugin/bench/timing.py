@@ -25,7 +25,7 @@ def interleaved(steps: Mapping[str, Callable[[], object]], rounds: int) -> Times
     for number in range(rounds):
         start = number % len(names)
         for name in names[start:] + names[:start]:
-            times[name].append(_seconds(steps[name]))
+            times[name].append(seconds(steps[name]))
     return times
 
 
@@ -44,20 +44,21 @@ def ratio(times: Times, name: str, base: str) -> float:
     return statistics.median(ratios(times, name, base))
 
 
-def _seconds(step: Callable[[], object]) -> float:
+def seconds(step: Callable[[], object]) -> float:
+    """Of one call."""
     gc.collect()  # what another step left behind is not this one's
     gc.disable()  # a collection takes as long as a step of a small net
     try:
-        _synchronise()
+        synchronise()
         started = time.perf_counter()
         step()
-        _synchronise()
+        synchronise()
         return time.perf_counter() - started
     finally:
         gc.enable()
 
 
-def _synchronise() -> None:
-    # A clock is read when the device has done what it was told.
+def synchronise() -> None:
+    """A clock is read when the device has done what it was told."""
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
