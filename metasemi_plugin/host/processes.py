@@ -18,6 +18,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from metasemi_plugin import ranks
 from metasemi_plugin.errors import UserError
+from metasemi_plugin.host.meeting import meet
 
 T = TypeVar("T")
 
@@ -42,11 +43,10 @@ def in_torchrun() -> bool:
 
 def restarted() -> bool:
     """Whether torchrun has started the processes once more, after one of them had ended."""
-    return _restarts() > 0
-
-
-def _restarts() -> int:
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
+    # Of several machines only those count a restart where a process was the first to end.
+    restarts = torch.tensor(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)))
+    ranks.sum_([restarts])
+    return bool(restarts)
 
 
 def local_rank() -> int:
@@ -85,8 +85,7 @@ def _group() -> Iterator[None]:
         torch.cuda.set_device(local_rank())
         backend = "cpu:gloo,cuda:nccl"
     store, rank, count = next(rendezvous("env://", timeout=PATIENCE))
-    # torchrun's store may outlive a restart, and with it the addresses of processes that are gone.
-    store = dist.PrefixStore(f"attempt {_restarts()}", store)
+    store = dist.PrefixStore(meet(store, rank, count, PATIENCE), store)
     dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
     try:
         yield
