@@ -1,6 +1,5 @@
 """Several processes that train together, for tests: ``on_ranks(2, function, *args)``."""
 
-import multiprocessing
 import os
 import pickle
 import tempfile
@@ -12,9 +11,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-# One server imports all that is slow, once; each process is a fork of it.
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["metasemi_plugin.host.on_device"])
+from metasemi_plugin import fork_server
 
 NO_ANSWER = "ended without an answer"
 
@@ -32,9 +29,10 @@ def on_ranks(
         AssertionError: it failed on a rank, whose traceback is the message, or took too long.
     """
     with tempfile.TemporaryDirectory() as folder:
-        pairs = [_context.Pipe(duplex=False) for _ in range(count)]
+        context = fork_server.context()
+        pairs = [context.Pipe(duplex=False) for _ in range(count)]
         processes = [
-            _context.Process(target=_one, args=(rank, count, folder, writer, function, args))
+            context.Process(target=_one, args=(rank, count, folder, writer, function, args))
             for rank, (_, writer) in enumerate(pairs)
         ]
         try:

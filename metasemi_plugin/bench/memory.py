@@ -4,11 +4,11 @@ import functools
 import json
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import torch
 
+from metasemi_plugin import fork_server
 from metasemi_plugin.bench.methods import training_step
 from metasemi_plugin.bench.profiling import cpu_profile
 from metasemi_plugin.bench.setting import Setting, build
@@ -28,7 +28,7 @@ def peak_mb(setting: Setting, method: str) -> float:
     """
     # The weights do not matter to it, so they are not trained.
     untrained = setting._replace(warmup_steps=0)
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+    with ProcessPoolExecutor(1, mp_context=fork_server.context()) as process:
         return process.submit(_peak_mb, untrained, method).result()
 
 

@@ -12,13 +12,12 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
-from metasemi_plugin import ranks
+from metasemi_plugin import fork_server, ranks
 from metasemi_plugin.bench import timing
 from metasemi_plugin.bench.methods import training_step
 from metasemi_plugin.bench.setting import Batches, Setting, build
@@ -26,9 +25,6 @@ from metasemi_plugin.errors import UserError
 from metasemi_plugin.machine import cpu_cores
 
 METHODS = ("plain", "forward")
-# One server imports all that is slow, once, and forks.
-_context = get_context("forkserver")
-_context.set_forkserver_preload(["metasemi_plugin.host.on_device"])
 
 
 def measure(setting: Setting, count: int, rounds: int) -> list[dict]:
@@ -53,7 +49,7 @@ def measure(setting: Setting, count: int, rounds: int) -> list[dict]:
         raise UserError(f"--nproc: {count} processes need as many GPUs as that")
     with (
         tempfile.TemporaryDirectory() as folder,
-        ProcessPoolExecutor(count, mp_context=_context) as pool,
+        ProcessPoolExecutor(count, mp_context=fork_server.context()) as pool,
     ):
         jobs = [
             pool.submit(_measure, setting, count, rank, rounds, folder) for rank in range(count)

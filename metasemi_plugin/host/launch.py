@@ -11,7 +11,7 @@ import torch
 import torch.multiprocessing as mp
 from torch.multiprocessing import ProcessContext, ProcessExitedException
 
-from metasemi_plugin import ranks
+from metasemi_plugin import fork_server, ranks
 from metasemi_plugin.errors import Interrupted, UserError
 from metasemi_plugin.host.config import resolve
 from metasemi_plugin.host.device import resolve_device
@@ -50,9 +50,13 @@ def _in_processes(count: int, config: str | None, options: dict) -> dict:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    results = mp.get_context("spawn").SimpleQueue()
+    results = fork_server.context().SimpleQueue()
     started = mp.start_processes(
-        _one, (count, port, results, config, options), count, join=False, start_method="spawn"
+        _one,
+        (count, port, dict(os.environ), results, config, options),
+        count,
+        join=False,
+        start_method=fork_server.START_METHOD,
     )
     try:
         with _passing_on_signals(started):
@@ -70,9 +74,17 @@ def _in_processes(count: int, config: str | None, options: dict) -> dict:
     return result
 
 
-def _one(rank: int, count: int, port: int, results, config: str | None, options: dict) -> None:
+def _one(
+    rank: int,
+    count: int,
+    port: int,
+    environment: dict,
+    results,
+    config: str | None,
+    options: dict,
+) -> None:
     where = rank, count, rank, "127.0.0.1", port
-    os.environ |= dict(zip(TORCHRUN, map(str, where), strict=True))
+    os.environ |= environment | dict(zip(TORCHRUN, map(str, where), strict=True))
     torch.set_num_threads(max(1, torch.get_num_threads() // count))
     import metasemi_plugin
 

@@ -46,8 +46,8 @@ def test_images_of_unknown_class_are_unlabelled():
     [
         (0, "num_labels must be positive, not 0: try 4"),
         (-4, "num_labels must be positive, not -4"),
-        (42, "num_labels 42 .* 4 classes: use 40 or 44"),
-        (3, "num_labels 3 .* 4 classes: use 4$"),
+        (42, "num_labels: 42 .* 4 classes: use 40 or 44"),
+        (3, "num_labels: 3 .* 4 classes: use 4$"),
         (120, "class 2 has 20 training images, but num_labels 120 asks for 30"),
     ],
 )
