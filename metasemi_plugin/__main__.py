@@ -28,6 +28,10 @@ COMMANDS = {
         "experiments.report.command",
         "Tables, pictures and a page of records: report SUITE_OR_RUN_FOLDERS...",
     ),
+    "masks": (
+        "experiments.masks",
+        "Whether the mask tells right pseudo labels from wrong: masks RUN_FOLDER",
+    ),
     "export-upstream": (
         "upstream.command",
         "Write Meta-Semi, or a fix, into a clone of USB's repository.",

@@ -209,16 +209,18 @@ class OnDevice:
 
         They come from streams beside those that are trained on, whose places do not move.
         """
-        streams = [
-            (Stream(self.dataset_dict[name], self.args.seed, 2 + number), size)
-            for number, (name, size) in enumerate(self.batch_sizes().items())
-        ]
         for place in range(self.it * count, (self.it + 1) * count):
             batch = {}
-            for stream, size in streams:
-                positions = list(range(place * size, (place + 1) * size))
-                batch |= default_collate(stream.__getitems__(positions))
-            yield self.process_batch(**batch)
+            for name, size in self.batch_sizes().items():
+                batch |= self.spare_batch(name, size, place)
+            yield batch
+
+    def spare_batch(self, name, size, place):
+        """The batch of so many images at a place of the stream beside that of a training set."""
+        number = 2 + list(self.batch_sizes()).index(name)
+        stream = Stream(self.dataset_dict[name], self.args.seed, number)
+        positions = list(range(place * size, (place + 1) * size))
+        return self.process_batch(**default_collate(stream.__getitems__(positions)))
 
     def _laid_out(self, value):
         is_image = isinstance(value, torch.Tensor) and value.ndim == 4
