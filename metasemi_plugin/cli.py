@@ -5,7 +5,7 @@ import sys
 from tqdm import tqdm
 
 from metasemi_plugin import train
-from metasemi_plugin.errors import Interrupted, UserError
+from metasemi_plugin.errors import INTERRUPTED, Interrupted, UserError
 
 USAGE = """\
 usage: train.py --c FILE [--key value ...] [--resume | --overwrite]
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
             print(stopped)
     except KeyboardInterrupt:
         print("stopped; what has been saved goes on with --resume", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     return 0
 
 

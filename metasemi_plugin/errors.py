@@ -1,3 +1,6 @@
+INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
+
+
 class UserError(Exception):
     """Bad input: one clear line that names the thing and the remedy."""
 

@@ -42,7 +42,12 @@ def alone() -> Iterator[None]:
 
 def own(length: int) -> slice:
     """Which samples of a batch are this rank's; a batch that cannot be split equally has a rest."""
-    first, last = (length * (number() + i) // count() for i in (0, 1))
+    return share(length, number(), count())
+
+
+def share(length: int, rank: int, of: int) -> slice:
+    """`own` of another rank, or of another number of them."""
+    first, last = (length * (rank + i) // of for i in (0, 1))
     return slice(first, last)
 
 

@@ -85,10 +85,6 @@ def _measure(setting: Setting, count: int, rank: int, rounds: int, folder: str) 
 
 def _round(setting: Setting, name: str, model: nn.Module, whole: Batches, own: Batches) -> dict:
     """Seconds of one step on rank 0 alone, of one by all together, and of the messages in that."""
-
-    def together() -> None:
-        training_step(setting, name, model, own)
-
     dist.barrier()
     alone = 0.0
     if ranks.number() == 0:
@@ -96,7 +92,8 @@ def _round(setting: Setting, name: str, model: nn.Module, whole: Batches, own: B
             alone = timing.seconds(lambda: training_step(setting, name, model, whole))
     dist.barrier()
     with _messages() as sent:
-        return {"alone": alone, "together": timing.seconds(together), **sent}
+        together = timing.seconds(lambda: training_step(setting, name, model, own))
+    return {"alone": alone, "together": together, **sent}
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from metasemi_plugin.bench.memory import HOW
 from metasemi_plugin.bench.setting import Setting
 from metasemi_plugin.host import files
 from metasemi_plugin.machine import cpu_info, cpu_name, package_version
+from metasemi_plugin.markdown_table import markdown_table
 
 PACKAGES = ("metasemi-plugin", "torch", "torchvision", "semilearn", "higher", "torchopt")
 LABELS = {
@@ -200,20 +201,21 @@ def _methods_table(r: dict) -> str:
     )
     if any(row["extra_memory_mb"] is not None for row in r["rows"]):
         below += f" Memory: peak above plain's, each in its own process, by {r['memory_by']}."
-    return f"{_table(head, body)}\n\n{below}"
+    return f"{markdown_table(head, body)}\n\n{below}"
 
 
 def _algorithms_table(r: dict) -> str:
     head = ("whole train_step", "median ms", "ratio to supervised")
     body = [(row["algorithm"], *_times(row, "ratio_to_supervised")) for row in r["train_steps"]]
-    return f"{_table(head, body)}\n\nsupervised is given B + U labelled images."
+    return f"{markdown_table(head, body)}\n\nsupervised is given B + U labelled images."
 
 
 def _operators_table(r: dict) -> str:
     methods = list(r["operators"][0])[1:]
     head = ("self time of operators, ms", *(LABELS[m] for m in methods))
     body = [(row["operator"], *(f"{row[m]:.1f}" for m in methods)) for row in r["operators"]]
-    return f"{_table(head, body)}\n\nOne step each, by torch.profiler, which costs time itself."
+    below = "One step each, by torch.profiler, which costs time itself."
+    return f"{markdown_table(head, body)}\n\n{below}"
 
 
 def _processes_table(r: dict) -> str:
@@ -232,7 +234,8 @@ def _processes_table(r: dict) -> str:
         for row in r["processes"]
     ]
     return (
-        f"{_table(head, body)}\n\nOne process has the whole batch while the others wait; CPU "
+        f"{markdown_table(head, body)}\n\n"
+        "One process has the whole batch while the others wait; CPU "
         f"threads of each: {r['processes'][0]['threads']}. Communication and waiting are shares of "
         "the step of several: what the messages take by themselves, and what the mean process "
         "waits in them for a slower one."
@@ -252,9 +255,3 @@ def _times(row: dict, ratio: str) -> tuple[str, str]:
 
 def _number(value: float | None, form: str) -> str:
     return "" if value is None else f"{value:{form}}"
-
-
-def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
-    return "\n".join("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |"
-                     for line in lines)  # fmt: skip

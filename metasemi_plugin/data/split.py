@@ -38,9 +38,14 @@ _LABELS, _HOLD_OUT, _FOLDS = 1, 2, 3
 
 def indivisible(num_labels: int, num_classes: int) -> str:
     """What to say of a number of labels that is no multiple of the classes."""
-    below = num_labels // num_classes * num_classes
-    fits = " or ".join(str(n) for n in (below, below + num_classes) if n)
-    return f"{num_labels} cannot be divided equally among {num_classes} classes: use {fits}"
+    use = multiples(num_labels, num_classes)
+    return f"{num_labels} cannot be divided equally among {num_classes} classes: use {use}"
+
+
+def multiples(number: int, of: int) -> str:
+    """What to use in place of a number that is no multiple: the next ones, but for 0."""
+    below = number // of * of
+    return " or ".join(str(n) for n in (below, below + of) if n)
 
 
 def split_labels(

@@ -6,14 +6,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from metasemi_plugin.errors import UserError
+from metasemi_plugin.errors import INTERRUPTED, UserError
 from metasemi_plugin.experiments.execute import Failure, execute
 from metasemi_plugin.experiments.executors import Executor, Processes
 from metasemi_plugin.experiments.plan import next_step, refuse
 from metasemi_plugin.experiments.records import Record, read
 from metasemi_plugin.experiments.suite import Suite, is_suite, load_suite, suite_of_configs
-
-INTERRUPTED = 130
 
 
 def main(argv: Sequence[str]) -> int:

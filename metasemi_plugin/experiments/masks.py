@@ -25,6 +25,7 @@ from tqdm import tqdm
 import metasemi_plugin
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.experiments.compare import at_least_1
+from metasemi_plugin.markdown_table import markdown_table
 from metasemi_plugin.meta_gradient import meta_gradient
 from metasemi_plugin.mixup import mix, mixup
 
@@ -118,7 +119,7 @@ def table(verdicts: dict[tuple[str, int], Verdict]) -> str:
     """Markdown: shares in percent, and the difference with its standard error."""
     head = ("pseudo labels", "labelled images", "kept", "right of those kept",
             "right of those dropped", "difference")  # fmt: skip
-    rows = [head, ("---", *["---:"] * (len(head) - 1))]
+    rows = []
     for (kind, size), v in verdicts.items():
         dropped = v.samples - v.kept
         of_kept = v.right_and_kept / max(v.kept, 1)
@@ -130,7 +131,7 @@ def table(verdicts: dict[tuple[str, int], Verdict]) -> str:
         shares = (v.kept / max(v.samples, 1), of_kept, of_dropped)
         difference = f"{100 * (of_kept - of_dropped):+.1f} ± {100 * error:.1f}"
         rows.append((kind, str(size), *(f"{100 * s:.1f}" for s in shares), difference))
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return markdown_table(head, rows)
 
 
 def _parser() -> argparse.ArgumentParser:

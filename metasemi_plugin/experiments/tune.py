@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import metasemi_plugin
-from metasemi_plugin.errors import UserError
-from metasemi_plugin.experiments.compare import INTERRUPTED, at_least_1, make
+from metasemi_plugin.errors import INTERRUPTED, UserError
+from metasemi_plugin.experiments.compare import at_least_1, make
 from metasemi_plugin.experiments.executors import Executor, Processes
 from metasemi_plugin.experiments.records import read_run
 from metasemi_plugin.experiments.suite import Run, Suite
 from metasemi_plugin.host import files
 from metasemi_plugin.host.config import options, resolve
+from metasemi_plugin.markdown_table import markdown_table
 
 BETAS = (0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -127,11 +128,11 @@ def table(found: dict) -> str:
     """Markdown: a row a beta, the errors of its folds in percent."""
     folds = range(found["folds"])
     head = ["mixup_beta", *(f"fold {fold}" for fold in folds), "mean ± std"]
-    lines = [" | ".join(head), " | ".join(["---:"] * len(head))]
+    lines = []
     for row in found["rows"]:
         cells = [f"{row['mixup_beta']:g}", *(f"{error:.2f}" for error in row["errors"])]
-        lines.append(" | ".join([*cells, f"{row['mean']:.2f} ± {row['std']:.2f}"]))
-    return "\n".join(f"| {line} |" for line in lines)
+        lines.append([*cells, f"{row['mean']:.2f} ± {row['std']:.2f}"])
+    return markdown_table(head, lines, numbers_from=0)
 
 
 def draw(found: dict) -> bytes:

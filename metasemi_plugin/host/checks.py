@@ -8,7 +8,7 @@ from semilearn.algorithms.meanteacher.meanteacher import MeanTeacher
 from semilearn.core.utils import ALGORITHMS
 
 from metasemi_plugin import ranks
-from metasemi_plugin.data.split import indivisible
+from metasemi_plugin.data.split import indivisible, multiples
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.config import unknown
 from metasemi_plugin.host.datasets import HOST_DATASETS, PROTOCOLS, dataset_names
@@ -103,13 +103,9 @@ def _several_processes(v: dict) -> Iterator[tuple[str, str]]:
     if count == 1:
         yield from _to_be_started(v)
         return
-    if rest := v["batch_size"] % count:
-        below = v["batch_size"] - rest
-        fits = " or ".join(str(n) for n in (below, below + count) if n)
-        yield (
-            "batch_size",
-            f"{v['batch_size']} cannot be split evenly over {count} processes: use {fits}",
-        )
+    if (size := v["batch_size"]) % count:
+        use = multiples(size, count)
+        yield "batch_size", f"{size} cannot be split evenly over {count} processes: use {use}"
     if v.get("meta_gradient") == "unrolled":
         yield "meta_gradient", "unrolled takes one process; forward, as exact, takes several"
 

@@ -1,23 +1,20 @@
 """Training in one process, in those that torchrun has started, or in some of our own."""
 
 import os
-import signal
 import socket
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import torch
 import torch.multiprocessing as mp
-from torch.multiprocessing import ProcessContext, ProcessExitedException
+from torch.multiprocessing import ProcessExitedException
 
 from metasemi_plugin import fork_server, ranks
 from metasemi_plugin.errors import Interrupted, UserError
 from metasemi_plugin.host.config import resolve
 from metasemi_plugin.host.device import resolve_device
-from metasemi_plugin.host.processes import TORCHRUN, in_torchrun, joined, together
+from metasemi_plugin.host.processes import TORCHRUN, joined, together
 from metasemi_plugin.host.runner import run
-from metasemi_plugin.host.stopping import SIGNALS
+from metasemi_plugin.host.stopping import on_signals
 
 
 def train(config: str | None, options: Mapping[str, object]) -> dict:
@@ -29,7 +26,7 @@ def train(config: str | None, options: Mapping[str, object]) -> dict:
     """
     with joined():
         args = together(lambda: resolve(config, options))
-        count = 1 if ranks.count() > 1 or in_torchrun() else _wanted(args)
+        count = 1 if ranks.count() > 1 else _wanted(args)
         if count == 1:
             return run(args)
     return _in_processes(count, config, dict(options))
@@ -58,8 +55,13 @@ def _in_processes(count: int, config: str | None, options: dict) -> dict:
         join=False,
         start_method=fork_server.START_METHOD,
     )
+
+    def pass_on(number, frame):
+        for pid in started.pids():
+            os.kill(pid, number)
+
     try:
-        with _passing_on_signals(started):
+        with on_signals(pass_on):  # they stop by themselves
             while not started.join():
                 pass
     except ProcessExitedException as error:
@@ -94,20 +96,3 @@ def _one(
     except (UserError, Interrupted) as error:
         answer = type(error)(str(error))
     results.put((rank, answer))
-
-
-@contextmanager
-def _passing_on_signals(started: ProcessContext) -> Iterator[None]:
-    """A block in which the processes get what this one is told; they stop by themselves."""
-
-    def pass_on(number, frame):
-        for pid in started.pids():
-            os.kill(pid, number)
-
-    main = threading.current_thread() is threading.main_thread()
-    before = {number: signal.signal(number, pass_on) for number in SIGNALS if main}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)

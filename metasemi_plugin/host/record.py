@@ -192,10 +192,9 @@ class RecordHook(Hook):
             due = self.due(algorithm, evaluated)
             if evaluated or due:
                 self.write(algorithm, best, due)
+            record.last = time.perf_counter()
         if algorithm.stopping and done < algorithm.num_train_iter:
             raise Interrupted(processes.from_first(lambda: self.stopped(algorithm)))
-        if record is not None:
-            record.last = time.perf_counter()
 
     def due(self, algorithm, evaluated: bool) -> bool:
         """Whether to save the latest checkpoint now."""

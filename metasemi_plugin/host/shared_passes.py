@@ -31,13 +31,13 @@ class SharedPasses:
         return getattr(self._model, name)
 
     def __call__(self, x: Tensor, **kwargs) -> dict[str, Tensor]:
-        if self._model.training or ranks.count() == 1:
+        if self._model.training:
             return self._model(x, **kwargs)
         part = ranks.own(len(x))
+        length = part.stop - part.start
         # A part may be empty; what one image gives has the shape.
-        own = self._model(x[part] if part.start < part.stop else x[:1], **kwargs)[self._key]
+        own = self._model(x[part] if length else x[:1], **kwargs)[self._key]
         whole = own.new_zeros(len(x), *own.shape[1:])
-        if part.start < part.stop:
-            whole[part] = own
+        whole[part] = own[:length]
         ranks.sum_([whole])
         return {self._key: whole}

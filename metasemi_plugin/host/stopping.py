@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
 from metasemi_plugin import ranks
@@ -29,11 +29,7 @@ def stopping_on_signals(algorithm) -> Iterator[None]:
     """A block in which a signal sets ``algorithm.stop_requested``; a second one kills at once.
 
     Of several processes, one that waits for the others and cannot notice it is ended after a while.
-    Python hands signals to its main thread only; in another, they are what they were.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def request(number, frame):
         algorithm.stop_requested = True
@@ -41,13 +37,26 @@ def stopping_on_signals(algorithm) -> Iterator[None]:
             for each in SIGNALS:
                 signal.signal(each, signal.SIG_DFL)
 
-    before = {number: signal.signal(number, request) for number in SIGNALS}
+    with (
+        on_signals(request) as heard,
+        _watched(algorithm) if heard and ranks.count() > 1 else nullcontext(),
+    ):
+        yield
+
+
+@contextmanager
+def on_signals(handler: Callable) -> Iterator[bool]:
+    """A block in which Ctrl-C and SIGTERM call the handler; yields whether they do.
+
+    Python hands signals to its main thread only; in another, they are what they were.
+    """
+    heard = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, handler) for number in SIGNALS if heard}
     try:
-        with _watched(algorithm) if ranks.count() > 1 else nullcontext():
-            yield
+        yield heard
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)
+        for number, earlier in before.items():
+            signal.signal(number, earlier or signal.SIG_DFL)
 
 
 @contextmanager

@@ -40,17 +40,16 @@ class Stream(Dataset):
 
         The batch is that of all processes; its parts are consecutive, and equal if it divides.
         """
-        rank, count = self.rank
-        first, last = (len(positions) * (rank + i) // count for i in (0, 1))
+        own = ranks.share(len(positions), *self.rank)
         indices = [self.index(p) for p in positions]
         seed = np.random.SeedSequence((*self.key, 1, positions[0])).generate_state(1)[0]
         if hasattr(self.dataset, "read"):
             batch = self.dataset.read(indices, torch.Generator().manual_seed(int(seed)))
-            batch = {key: value[first:last] for key, value in batch.items()}
+            batch = {key: value[own] for key, value in batch.items()}
             return [dict(zip(batch, row, strict=True)) for row in zip(*batch.values(), strict=True)]
         with random_numbers.untouched():
             random_numbers.seed_all(int(seed))
-            return [self.dataset[i] for i in indices][first:last]
+            return [self.dataset[i] for i in indices][own]
 
     def whole(self) -> "Stream":
         """The same stream for a process that reads all of each batch."""
