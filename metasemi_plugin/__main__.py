@@ -32,6 +32,10 @@ COMMANDS = {
         "experiments.masks",
         "Whether the mask tells right pseudo labels from wrong: masks RUN_FOLDER",
     ),
+    "fit": (
+        "experiments.fit",
+        "Errors of trained nets on their labelled and on test images: fit RUN_FOLDERS",
+    ),
     "export-upstream": (
         "upstream.command",
         "Write Meta-Semi, or a fix, into a clone of USB's repository.",
