@@ -16,7 +16,7 @@ def test_of_runs(tiny_run, algorithm, capsys):
     last = json.loads((Path(record["folder"]) / "run.json").read_text())["test"]["last"]
     assert fit.main([record["folder"]]) == 0
     row = capsys.readouterr().out.splitlines()[-1].strip("| ").split(" | ")
-    assert row[0] == Path(record["folder"]).name
+    assert row[0] == Path(record["folder"]).as_posix()
     # What the last evaluation of the run found.
     assert float(row[4]) == pytest.approx(last, abs=0.051)
     assert 0 < float(row[1]) < (float(row[4]) if algorithm == "supervised" else 100)
