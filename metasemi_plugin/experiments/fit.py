@@ -31,7 +31,8 @@ def main(argv: Sequence[str]) -> int:
     for folder in arguments.runs:
         algorithm = loaded(folder, arguments.checkpoint)
         net = algorithm.ema_model.eval()
-        fits[folder.as_posix()] = [fit(net, part) for part in (labelled(algorithm), test(algorithm))]
+        parts = labelled(algorithm), test(algorithm)
+        fits[folder.as_posix()] = [fit(net, part) for part in parts]
     print(table(fits))
     return 0
 
