@@ -1,14 +1,23 @@
 """Tables for terminals and Markdown pages."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Container, Sequence
 
 
 def markdown_table(
-    head: Sequence[str], rows: Sequence[Sequence[str]], numbers_from: int = 1
+    head: Sequence[str], rows: Sequence[Sequence[str]], numeric: Container[int] | None = None
 ) -> str:
-    """Lines of cells between bars; columns are flush right from place ``numbers_from`` on."""
-    ruler = ["---"] * numbers_from + ["---:"] * (len(head) - numbers_from)
+    """Lines of cells between bars.
+
+    Args:
+        head: names of the columns.
+        rows: cells; a bar in one that is not escaped becomes a slash.
+        numeric: places of the columns that are flush right; None: all but the first.
+    """
+    if numeric is None:
+        numeric = range(1, len(head))
+    ruler = ["---:" if place in numeric else "---" for place in range(len(head))]
     return "\n".join(
-        "| " + " | ".join(cell.replace("|", "/") for cell in line) + " |"
+        "| " + " | ".join(re.sub(r"(?<!\\)\|", "/", cell) for cell in line) + " |"
         for line in (head, ruler, *rows)
     )

@@ -132,7 +132,7 @@ def table(found: dict) -> str:
     for row in found["rows"]:
         cells = [f"{row['mixup_beta']:g}", *(f"{error:.2f}" for error in row["errors"])]
         lines.append([*cells, f"{row['mean']:.2f} ± {row['std']:.2f}"])
-    return markdown_table(head, lines, numbers_from=0)
+    return markdown_table(head, lines, numeric=range(len(head)))
 
 
 def draw(found: dict) -> bytes:

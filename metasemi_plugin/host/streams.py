@@ -8,6 +8,7 @@ on the number of processes: each draws the augmentation of the whole batch and k
 """
 
 import copy
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -30,7 +31,6 @@ class Stream(Dataset):
         self.dataset = dataset
         self.key = (seed, stream)
         self.rank = ranks.number(), ranks.count()  # as worker processes are no part of the run
-        self._pass, self._order = -1, np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -60,10 +60,13 @@ class Stream(Dataset):
     def index(self, position: int) -> int:
         """Index in ``dataset`` of the image at a position."""
         number, offset = divmod(position, len(self))
-        if number != self._pass:
-            draw = np.random.default_rng(np.random.SeedSequence((*self.key, 0, number)))
-            self._pass, self._order = number, draw.permutation(len(self))
-        return int(self._order[offset])
+        return int(_order((*self.key, 0, number), len(self))[offset])
+
+
+@functools.lru_cache(maxsize=4)  # the labelled and the unlabelled stream, and those beside them
+def _order(seed: tuple[int, ...], length: int) -> np.ndarray:
+    """The permutation of one pass."""
+    return np.random.default_rng(np.random.SeedSequence(seed)).permutation(length)
 
 
 class Positions(Sampler):

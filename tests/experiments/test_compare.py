@@ -218,6 +218,7 @@ def test_where_the_runs_go(suite, tmp_path):
 def test_killed_and_called_again_it_ends_as_if_never_killed(suite, inside, tmp_path, monkeypatch):
     """A process and SIGKILL. compare itself keeps nothing, so that its own death costs nothing."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as in this process: sums have one order
     long = {"num_train_iter": 200, "num_eval_iter": 10, "num_log_iter": 100}
     cut = suite(**long)
     make(cut._replace(runs=cut.runs[:1]), inside, 1)

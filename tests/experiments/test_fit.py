@@ -34,8 +34,11 @@ def test_labelled_images_are_all_taken_once(tiny_run):
 def test_a_net_of_known_answers():
     probabilities = torch.tensor([[0.8, 0.2], [0.6, 0.4], [0.1, 0.9], [0.5, 0.5]])
     classes = torch.tensor([0, 1, 1, 0])
-    net = lambda x: {"logits": probabilities[x].log()}  # noqa: E731
     images = torch.arange(4).split(3)
+
+    def net(x):
+        return {"logits": probabilities[x].log()}
+
     found = fit.fit(net, zip(images, classes.split(3), strict=True))
     assert found.error == 0.25
     assert found.cross_entropy == pytest.approx(-torch.tensor([0.8, 0.4, 0.9, 0.5]).log().mean())

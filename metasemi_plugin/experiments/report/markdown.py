@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from metasemi_plugin.experiments.report.tables import Cell, Table
+from metasemi_plugin.markdown_table import markdown_table
 
 
 def markdown(
@@ -31,9 +32,8 @@ def _list(lines: Sequence[str]) -> str:
 
 def _table(table: Table) -> str:
     head = [escape(name) for name in table.head]
-    ruler = ["---:" if place in table.numeric else "---" for place in range(len(head))]
     body = [[_cell(cell) for cell in row] for row in table.rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ruler, *body))
+    return markdown_table(head, body, table.numeric)
 
 
 def _cell(cell: Cell) -> str:
