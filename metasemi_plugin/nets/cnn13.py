@@ -3,7 +3,6 @@
 Laine & Aila, "Temporal Ensembling for Semi-Supervised Learning" (ICLR 2017), table 5; Tarvainen &
 Valpola, "Mean teachers are better role models" (NeurIPS 2017). As in Meta-Semi's Appendix D there
 is no Gaussian noise and no dropout. The sources differ in weight normalisation; here it is off.
-The initialisation is PyTorch's own, as in the nets that the authors of ICT and fast-SWA published.
 
 Shapes: N images of H x W pixels, C classes, w = width.
 """
@@ -53,10 +52,20 @@ class CNN13(nn.Module):
         self.pool = nn.Sequential(nn.MaxPool2d(2), nn.Dropout(dropout))
         self.classifier = nn.Linear(width, num_classes)
         self.num_features = width
+        self._initialise()
         if weight_norm:
             for module in list(self.modules()):
                 if isinstance(module, (nn.Conv2d, nn.Linear)):
                     parametrize.register_parametrization(module, "weight", WeightNorm())
+
+    def _initialise(self) -> None:
+        # As the host's WideResNet: BatchNorm cancels the scale of a convolution but not its effect
+        # on the size of a step, so one learning rate means the same to both nets.
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="leaky_relu")
+        nn.init.xavier_normal_(self.classifier.weight)
+        nn.init.zeros_(self.classifier.bias)
 
     def forward(
         self, x: Tensor, only_fc: bool = False, only_feat: bool = False, **kwargs: Any
