@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import metasemi_plugin
 from metasemi_plugin.errors import UserError
@@ -66,6 +66,7 @@ class _Row(NamedTuple):
     config: Path
     options: dict[str, object]
     vary: dict[str, list]
+    seeds: Sequence[int]
 
 
 def load_suite(
@@ -77,7 +78,7 @@ def load_suite(
 
     Args:
         path: the file. Paths in it are relative to it.
-        seeds: in place of the file's.
+        seeds: in place of the file's and its rows'.
         overrides: options of every run; they win over the file's.
 
     Raises:
@@ -96,7 +97,9 @@ def load_suite(
         problems.append("columns: a suite needs at least one column of runs")
     _complain(problems, f"{path}: ")
 
-    rows = list(_read_rows(content["columns"], path.parent, problems))
+    usual = content.get("seeds", SEEDS) if seeds is None else seeds
+    problems += _bad_seeds(usual)
+    rows = list(_read_rows(content["columns"], usual, path.parent, problems))
     shared, overrides = content.get("set", {}), dict(overrides or {})
     problems += [
         f"column {row.column!r}, row {row.name!r} varies {key}: leave it out of the command line"
@@ -104,14 +107,13 @@ def load_suite(
         for key in row.vary.keys() & overrides.keys()
     ]
     _complain(problems, f"{path}: ")
-    rows = [row._replace(options=shared | row.options | overrides) for row in rows]
-    runs = _build(
-        rows,
-        path.stem,
-        content.get("seeds", SEEDS) if seeds is None else seeds,
-        frozenset(content.get("may_differ", ())),
-        f"{path}: ",
-    )
+    rows = [
+        row._replace(
+            options=shared | row.options | overrides, seeds=row.seeds if seeds is None else seeds
+        )
+        for row in rows
+    ]
+    runs = _build(rows, path.stem, frozenset(content.get("may_differ", ())), f"{path}: ")
     return Suite(path.stem, content.get("title", path.stem), content.get("paper"), runs)
 
 
@@ -140,8 +142,8 @@ def suite_of_configs(
         UserError: see `load_suite`.
     """
     metasemi_plugin.register()
-    options = dict(overrides or {})
-    rows, algorithms, problems = [], [], []
+    options, seeds = dict(overrides or {}), SEEDS if seeds is None else seeds
+    rows, algorithms, problems = [], [], _bad_seeds(seeds)
     for path in paths:
         try:
             args = resolve(str(path), options)
@@ -149,7 +151,7 @@ def suite_of_configs(
             problems.append(str(error))
             continue
         column = f"{args.dataset} {args.num_labels}"
-        rows.append(_Row(column, Path(path).stem, Path(path), options, {}))
+        rows.append(_Row(column, Path(path).stem, Path(path), options, {}, seeds))
         algorithms.append(args.algorithm)
     _complain(problems)
     taken = Counter((row.column, name) for row, name in zip(rows, algorithms, strict=True))
@@ -159,7 +161,7 @@ def suite_of_configs(
     ]
     columns = [row.column for row in rows]
     rows.sort(key=lambda row: columns.index(row.column))
-    runs = _build(rows, name, SEEDS if seeds is None else seeds, frozenset())
+    runs = _build(rows, name, frozenset())
     return Suite(name, name, None, runs)
 
 
@@ -173,7 +175,9 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9._=]+", "-", text.lower()).strip("-")
 
 
-def _read_rows(columns: dict, folder: Path, problems: list[str]) -> Iterator[_Row]:
+def _read_rows(
+    columns: dict, usual: Sequence[int], folder: Path, problems: list[str]
+) -> Iterator[_Row]:
     for column, cells in columns.items():
         if not isinstance(cells, dict) or not cells:
             problems.append(f"column {column!r}: expected a mapping of rows, got {cells!r}")
@@ -184,30 +188,29 @@ def _read_rows(columns: dict, folder: Path, problems: list[str]) -> Iterator[_Ro
             if not isinstance(options, dict) or not isinstance(options.get("config"), str):
                 problems.append(f"{at}: expected a configuration's path or {{config: path, ...}}")
                 continue
-            options = dict(options)
+            options = dict[str, Any](options)
             config, vary = options.pop("config"), options.pop("vary", {})
             if not isinstance(vary, dict) or not all(
                 isinstance(values, list) and values for values in vary.values()
             ):
                 problems.append(f"{at}: vary: expected a mapping of options to lists of values")
                 continue
+            own = options.pop("seeds", None)
+            if own is not None:
+                problems += [f"{at}: {problem}" for problem in _bad_seeds(own)]
             config = Path(os.path.normpath(folder / config))
-            yield _Row(str(column), str(name), config, options, vary)
+            yield _Row(str(column), str(name), config, options, vary, usual if own is None else own)
 
 
 def _build(
     rows: list[_Row],
     suite: str,
-    seeds: Sequence[int],
     may_differ: frozenset[str],
     at: str = "",
 ) -> list[Run]:
     """The rows' runs, checked against each other."""
     metasemi_plugin.register()
-    whole = all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in seeds)
     problems = []
-    if not whole or not seeds or len(set(seeds)) < len(seeds):
-        problems.append(f"{at}seeds: expected different whole numbers, got {list(seeds)}")
     for row in rows:
         taken = [key for key in RESERVED if key in row.options or key in row.vary]
         if taken:
@@ -233,7 +236,7 @@ def _build(
                 continue
             # The seeds differ in the seed alone: reading the files once is enough.
             of_row = []
-            for seed in seeds:
+            for seed in row.seeds:
                 own = {"seed": seed, "save_name": f"{name}_seed{seed}"}
                 one = argparse.Namespace(**copy.deepcopy(vars(args)) | own)
                 of_row.append(
@@ -251,6 +254,14 @@ def _build(
             problems.append(f"{at}{count} runs would share the folder {folder}: rename their rows")
     _complain(problems)
     return runs
+
+
+def _bad_seeds(seeds: object) -> list[str]:
+    if isinstance(seeds, Sequence) and seeds:
+        whole = all(type(seed) is int and seed >= 0 for seed in seeds)
+        if whole and len(set(seeds)) == len(seeds):
+            return []
+    return [f"seeds: expected different whole numbers, got {seeds!r}"]
 
 
 def _difference(a: Run, b: Run, may_differ: frozenset[str]) -> str | None:

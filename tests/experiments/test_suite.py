@@ -37,6 +37,7 @@ def test_rows_values_and_seeds_in_the_order_of_the_file(suite):
             One hot: {config: {metasemi}, pseudo_label: onehot}
           Another:
             ICT (ours): {ict}
+            Fewer: {config: {ict}, seeds: [2]}
         """
     )
     assert (read.name, read.title, read.paper) == ("mine", "Mine", "table2")
@@ -49,12 +50,14 @@ def test_rows_values_and_seeds_in_the_order_of_the_file(suite):
         ("Two of them", "One hot", {}, 2),
         ("Another", "ICT (ours)", {}, 4),
         ("Another", "ICT (ours)", {}, 2),
+        ("Another", "Fewer", {}, 2),
     ]
     assert [str(run.folder) for run in read.runs[::2]] == [
         "saved_models/mine/two-of-them_meta-semi_mixup_beta=0.5_seed4",
         "saved_models/mine/two-of-them_meta-semi_mixup_beta=1_seed4",
         "saved_models/mine/two-of-them_one-hot_seed4",
         "saved_models/mine/another_ict-ours_seed4",
+        "saved_models/mine/another_fewer_seed2",
     ]
     varied, one_hot = read.runs[3].args, read.runs[4].args
     assert (varied.mixup_beta, varied.pseudo_label, varied.seed) == (1.0, "soft", 2)
@@ -80,7 +83,7 @@ def test_a_run_is_what_its_file_and_options_resolve_to(suite):
 
 
 def test_command_line_over_file(suite):
-    text = "set: {lr: 0.3, save_dir: there}\nseeds: [1]\ncolumns: {a: {b: {metasemi}}}\n"
+    text = "set: {lr: 0.3, save_dir: there}\ncolumns: {a: {b: {config: {metasemi}, seeds: [1]}}}\n"
     (run,) = suite(text).runs
     assert (run.args.lr, run.seed, str(run.folder)) == (0.3, 1, "there/a_b_seed1")
     runs = suite(text, seeds=(7, 8), overrides={"lr": "0.4", "save_dir": "here"}).runs
@@ -131,6 +134,8 @@ def test_what_a_row_varies_may_differ(suite):
         ("columns: {a: {b: {metasemi}}}\nseeds: 3\n", "seeds: expected a list of whole numbers"),
         ("columns: {a: {b: {metasemi}}}\nseeds: [1, 1]\n", "expected different whole numbers"),
         ("columns: {a: {b: {metasemi}}}\nseeds: [x]\n", "expected different whole numbers"),
+        ("columns: {a: {b: {config: {metasemi}, seeds: 3}}}\n", "row 'b': seeds: expected diff"),
+        ("columns: {a: {b: {config: {metasemi}, seeds: []}}}\n", "row 'b': seeds: expected diff"),
         ("columns: {a: x}\n", "column 'a': expected a mapping of rows"),
         ("columns: {a: {b: {lr: 1}}}\n", "column 'a', row 'b': expected a configuration's path"),
         (
