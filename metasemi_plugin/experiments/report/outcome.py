@@ -109,7 +109,8 @@ def by_parameter(entries: Sequence[Entry], cells: pd.DataFrame) -> Iterator[Pict
             panel.errorbar(x, y, yerr=bars, **row.marker, capsize=3, label=name, **row.style)
         panel.set_xlabel(key)
         panel.set_ylabel("last test error, %")
-        panel.set_ylim(bottom=0)
+        # The margin is of the axis: one of the range of the values may cut a marker in half.
+        panel.set_ylim(0, 1.05 * panel.dataLim.y1)
         panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3.2)
         said = [
             f"{name}: " + ", ".join(f"{p[1]:.2f} % at {p[0]}" for p in points)
