@@ -66,7 +66,7 @@ class _Row(NamedTuple):
     config: Path
     options: dict[str, object]
     vary: dict[str, list]
-    seeds: Sequence[int]
+    seeds: Sequence[int]  # empty: those of the suite
 
 
 def load_suite(
@@ -97,9 +97,9 @@ def load_suite(
         problems.append("columns: a suite needs at least one column of runs")
     _complain(problems, f"{path}: ")
 
-    usual = content.get("seeds", SEEDS) if seeds is None else seeds
-    problems += _bad_seeds(usual)
-    rows = list(_read_rows(content["columns"], usual, path.parent, problems))
+    usual = content.get("seeds", SEEDS)
+    problems += _bad_seeds(usual if seeds is None else seeds)
+    rows = list(_read_rows(content["columns"], path.parent, problems))
     shared, overrides = content.get("set", {}), dict(overrides or {})
     problems += [
         f"column {row.column!r}, row {row.name!r} varies {key}: leave it out of the command line"
@@ -108,9 +108,7 @@ def load_suite(
     ]
     _complain(problems, f"{path}: ")
     rows = [
-        row._replace(
-            options=shared | row.options | overrides, seeds=row.seeds if seeds is None else seeds
-        )
+        row._replace(options=shared | row.options | overrides, seeds=seeds or row.seeds or usual)
         for row in rows
     ]
     runs = _build(rows, path.stem, frozenset(content.get("may_differ", ())), f"{path}: ")
@@ -175,9 +173,7 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9._=]+", "-", text.lower()).strip("-")
 
 
-def _read_rows(
-    columns: dict, usual: Sequence[int], folder: Path, problems: list[str]
-) -> Iterator[_Row]:
+def _read_rows(columns: dict, folder: Path, problems: list[str]) -> Iterator[_Row]:
     for column, cells in columns.items():
         if not isinstance(cells, dict) or not cells:
             problems.append(f"column {column!r}: expected a mapping of rows, got {cells!r}")
@@ -199,7 +195,7 @@ def _read_rows(
             if own is not None:
                 problems += [f"{at}: {problem}" for problem in _bad_seeds(own)]
             config = Path(os.path.normpath(folder / config))
-            yield _Row(str(column), str(name), config, options, vary, usual if own is None else own)
+            yield _Row(str(column), str(name), config, options, vary, own or ())
 
 
 def _build(
