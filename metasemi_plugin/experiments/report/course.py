@@ -9,7 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 from metasemi_plugin.experiments.report import numbers
-from metasemi_plugin.experiments.report.drawing import COLOURS, Picture, Row, figure_of, picture_of
+from metasemi_plugin.experiments.report.drawing import (
+    COLOURS,
+    Picture,
+    Row,
+    figure_of,
+    from_zero,
+    picture_of,
+)
 
 # More rows than that are drawn a panel each.
 CROWD = 6
@@ -196,7 +203,7 @@ def assumption1(column: str, rows: Sequence[Row]) -> Iterator[Picture]:
         panel.plot(curve.index, curve["mean"], **row.marker, label=row.name, **row.style)
         low, high = curve["mean"] - curve["std"], curve["mean"] + curve["std"]
         panel.fill_between(curve.index, low, high, color=row.style["color"], alpha=0.15, lw=0)
-    panel.set_ylim(bottom=0)
+    from_zero(panel)
     panel.set_xlabel("iteration")
     panel.set_ylabel("ratio of Assumption 1")
     panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3.2)

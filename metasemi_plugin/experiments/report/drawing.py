@@ -88,6 +88,14 @@ def figure_of(width: float, height: float) -> Figure:
     return figure
 
 
+def from_zero(panel) -> None:
+    """Begin the y axis of what is drawn at 0, with room for the uppermost marker.
+
+    matplotlib's own margin is of the range of the values, and cuts markers where that is small.
+    """
+    panel.set_ylim(0, 1.05 * panel.dataLim.y1)
+
+
 def picture_of(figure: Figure, name: str, title: str, caption: str, alt: str) -> Picture:
     files = {}
     for form in ("png", "svg"):

@@ -5,7 +5,13 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from metasemi_plugin.experiments.report.drawing import Picture, Row, figure_of, picture_of
+from metasemi_plugin.experiments.report.drawing import (
+    Picture,
+    Row,
+    figure_of,
+    from_zero,
+    picture_of,
+)
 from metasemi_plugin.experiments.report.entries import Entry
 from metasemi_plugin.experiments.report.numbers import name_of
 
@@ -66,7 +72,7 @@ def cost(column: str, rows: Sequence[Row], cells: pd.DataFrame) -> Iterator[Pict
             )
         )
     panel.set_xlim(left=0)
-    panel.set_ylim(bottom=0)
+    from_zero(panel)
     panel.set_xlabel("ms an iteration")
     panel.set_ylabel("last test error, %")
     panel.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -109,8 +115,7 @@ def by_parameter(entries: Sequence[Entry], cells: pd.DataFrame) -> Iterator[Pict
             panel.errorbar(x, y, yerr=bars, **row.marker, capsize=3, label=name, **row.style)
         panel.set_xlabel(key)
         panel.set_ylabel("last test error, %")
-        # The margin is of the axis: one of the range of the values may cut a marker in half.
-        panel.set_ylim(0, 1.05 * panel.dataLim.y1)
+        from_zero(panel)
         panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3.2)
         said = [
             f"{name}: " + ", ".join(f"{p[1]:.2f} % at {p[0]}" for p in points)
