@@ -1,21 +1,16 @@
 """There Are Many Consistent Explanations of Unlabeled Data: Why You Should Average."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from semilearn.algorithms.meanteacher.meanteacher import MeanTeacher
 from semilearn.algorithms.utils import SSL_Argument
 from semilearn.core.hooks import Hook
-from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import update_bn
-from torch.utils.data import DataLoader
 
-from metasemi_plugin import random_numbers, ranks
 from metasemi_plugin.errors import UserError
+from metasemi_plugin.host.teacher import Teacher
 
 
 class FastSWA(MeanTeacher):
@@ -29,10 +24,10 @@ class FastSWA(MeanTeacher):
     Shapes: B = batch_size, U = B * uratio, C = num_classes; the losses are Mean Teacher's.
 
     Differences: epochs are counted in iterations, as shares of the training; the defaults are
-    180, 210, 30 and every 3rd of 300 epochs. BatchNorm's statistics come from one pass over the
-    weakly augmented unlabelled images, always with the same augmentation, each batch counting
-    equally. The loss on logits' distance of the authors' implementation is left out (section 2
-    has none). ``scheduler`` and ``num_warmup_iter`` have no effect: the schedule is the method's.
+    180, 210, 30 and every 3rd of 300 epochs. BatchNorm's statistics are recomputed on
+    ``bn_batches`` batches, not on all images (as ``bn_statistics: precise``, whatever it is).
+    The loss on logits' distance of the authors' implementation is left out (section 2 has none).
+    ``scheduler`` and ``num_warmup_iter`` have no effect: the schedule is the method's.
 
     Args:
         args: the host's arguments and those of `get_argument`.
@@ -51,8 +46,7 @@ class FastSWA(MeanTeacher):
         super().__init__(args, net_builder, tb_log, logger)
         self.scheduler = LambdaLR(self.optimizer, self.cycles.lr_factor)
         self.num_averaged = 0
-        self.average: dict[str, Tensor] = {}
-        self.average_buffers: dict[str, Tensor] | None = None  # None: not computed yet
+        self.average: Teacher | None = None
 
     def set_hooks(self):
         super().set_hooks()
@@ -62,70 +56,25 @@ class FastSWA(MeanTeacher):
     @torch.no_grad()
     def update_average(self) -> None:
         """w_avg <- w_avg + (w - w_avg) / n for each of the student's parameters."""
+        if self.average is None:
+            self.average = Teacher(self.model, 0.0, "precise")
         self.num_averaged += 1
         for name, p in self.model.named_parameters():
-            before = self.average.get(name, torch.zeros_like(p))
-            self.average[name] = before + (p - before) / self.num_averaged
-        self.average_buffers = None
-
-    def evaluate(self, *args, **kwargs):
-        """The host's evaluation, of the average once there is one, else of the EMA teacher."""
-        if not self.num_averaged:
-            return super().evaluate(*args, **kwargs)
-        with self.average_for_shadow():
-            return super().evaluate(*args, **kwargs)
-
-    @contextmanager
-    def average_for_shadow(self) -> Iterator[None]:
-        """The average in the place of the EMA, which is what the host evaluates."""
-        shadow = self.ema.shadow
-        buffers = {name: b.clone() for name, b in self.model.named_buffers()}
-        self.ema.shadow = self.average
-        try:
-            if self.average_buffers is None:
-                self.recompute_bn()
-                self.average_buffers = {n: b.clone() for n, b in self.model.named_buffers()}
-            self.set_buffers(self.average_buffers)
-            yield
-        finally:
-            self.ema.shadow = shadow
-            self.set_buffers(buffers)
-
-    def set_buffers(self, buffers: dict[str, Tensor]) -> None:
-        for name, b in self.model.named_buffers():
-            b.copy_(buffers[name])
-
-    def recompute_bn(self) -> None:
-        """Set the running statistics to those of one pass of the average over all images.
-
-        Of several processes each makes the whole pass, so that all come to the same statistics.
-        """
-        dataset = self.loader_dict["train_ulb"].dataset.whole()
-        number = -(-len(dataset) // self.args.eval_batch_size)
-        parts = [part.tolist() for part in torch.arange(len(dataset)).tensor_split(number)]
-        device = next(self.model.parameters()).device
-        # A loader of its own: the training's keeps its place. Dropout and such draw the same
-        # numbers whenever this is called, so that one average has one result.
-        with random_numbers.untouched(), ranks.alone():
-            random_numbers.seed_all(self.args.seed)
-            loader = DataLoader(dataset, batch_sampler=parts)
-            self.ema.apply_shadow()
-            update_bn((batch["x_ulb_w"].to(device) for batch in loader), self.model)
-            self.ema.restore()
+            self.average.shadow[name].lerp_(p, 1 / self.num_averaged)
+        self.average.moved()
 
     def get_save_dict(self):
         saved = super().get_save_dict()
         saved["num_averaged"] = self.num_averaged
-        saved["average"] = self.average
-        saved["average_buffers"] = self.average_buffers
+        saved["average"] = self.average and self.average.state_dict()
         return saved
 
     def load_model(self, load_path):
         checkpoint = super().load_model(load_path)
-        device = next(self.model.parameters()).device
-        self.num_averaged = checkpoint["num_averaged"]
-        self.average = {n: t.to(device) for n, t in checkpoint["average"].items()}
-        self.average_buffers = checkpoint["average_buffers"]
+        self.num_averaged, self.average = checkpoint["num_averaged"], None
+        if checkpoint["average"] is not None:
+            self.average = Teacher(self.model, 0.0, "precise")
+            self.average.load_state_dict(checkpoint["average"])
         return checkpoint
 
     @staticmethod

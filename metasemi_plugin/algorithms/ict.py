@@ -32,6 +32,7 @@ class ICT(AlgorithmBase):
     """
 
     ulb_views = ONE_WEAK
+    clean_teacher = True
     choices = Ict.choices
     above_zero = Ict.above_zero
     not_negative = ("unsup_warm_up",)

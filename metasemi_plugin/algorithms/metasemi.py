@@ -46,10 +46,10 @@ class MetaSemi(AlgorithmBase):
 
     Shapes: B = batch_size, U = B * uratio (the paper: uratio 3), C = num_classes.
 
-    Differences: where the paper is silent, the teacher runs BatchNorm on its batch and leaves the
-    running statistics alone, as Mean Teacher and ICT do; a meta-gradient of exactly 0 keeps the
-    sample (Eq. 9; line 11 of Algorithm 1 would drop it); one lambda a batch (Eqs. 12, 13);
-    ``consistency`` (Eq. 14) ramps up as in ICT and leaves the running statistics alone, too.
+    Differences: where the paper is silent, the teacher runs BatchNorm on its batch and has running
+    statistics of its own, as in Mean Teacher's and ICT's code; a meta-gradient of exactly 0 keeps
+    the sample (Eq. 9; line 11 of Algorithm 1 would drop it); one lambda a batch (Eqs. 12, 13);
+    ``consistency`` (Eq. 14) ramps up as in ICT and leaves the running statistics alone.
 
     Args:
         args: the host's arguments and ``mixup_beta``, beta of Beta(beta, beta), the method's one
@@ -78,6 +78,10 @@ class MetaSemi(AlgorithmBase):
     @staticmethod
     def ulb_views(args) -> dict[str, str]:
         return TERMS[args.consistency].views
+
+    @staticmethod
+    def clean_teacher(args) -> bool:
+        return args.teacher == "ema"
 
     def __init__(self, args, net_builder, tb_log=None, logger=None):
         super().__init__(args, net_builder, tb_log, logger)

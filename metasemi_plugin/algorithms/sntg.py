@@ -42,6 +42,10 @@ class SNTG(AlgorithmBase):
     above_zero = ("sntg_margin",)
     not_negative = ("sntg_loss_ratio", "unsup_warm_up")
 
+    @staticmethod
+    def clean_teacher(args) -> bool:
+        return args.sntg_base == "meanteacher"
+
     def __init__(self, args, net_builder, tb_log=None, logger=None):
         super().__init__(args, net_builder, tb_log, logger)
         self.init(args.sntg_base, args.sntg_loss_ratio, args.sntg_margin, args.unsup_warm_up)

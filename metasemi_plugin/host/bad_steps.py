@@ -38,13 +38,18 @@ class UpdateHook(ParamUpdateHook):
     """
 
     def before_run(self, algorithm):
-        buffers = list(algorithm.model.buffers())
+        self.buffers = None
+
+    def find_buffers(self, algorithm):
+        buffers = [*algorithm.model.buffers(), *algorithm.ema.statistics.values()]
         # Of one type each, so that a few kernels copy them all.
         by_type = {b.dtype: [o for o in buffers if o.dtype == b.dtype] for b in buffers}
         self.buffers = [(group, [b.clone() for b in group]) for group in by_type.values()]
 
     def before_train_step(self, algorithm):
         super().before_train_step(algorithm)
+        if self.buffers is None:  # before_run is too early: there is no teacher yet
+            self.find_buffers(algorithm)
         for group, kept in self.buffers:
             torch._foreach_copy_(kept, group)
         self.kept = [

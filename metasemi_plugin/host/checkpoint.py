@@ -30,7 +30,7 @@ OPTIONS = [
 ]
 
 LATEST, PREVIOUS, BEST = "latest_model.pth", "previous_model.pth", "model_best.pth"
-VERSION = 1
+VERSION = 2
 _MARK = b"sha256:"
 _COMMENT = len(_MARK) + 64
 # Where a run is and how it is watched and fed: nothing that its results depend on.

@@ -1,5 +1,6 @@
 """What no run can have, found before any data are touched."""
 
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from metasemi_plugin.host.device import resolve_device
 from metasemi_plugin.host.nets import check_name
 from metasemi_plugin.host.on_device import AMP_DTYPES, CHANNELS_LAST
 from metasemi_plugin.host.optim import OPTIMIZERS, SCHEDULERS
+from metasemi_plugin.host.teacher import STATISTICS, clean_teacher
 from metasemi_plugin.host.views import HOST_VIEWS
 from metasemi_plugin.mixup import PARTNERS
 
@@ -23,6 +25,7 @@ FLOAT32 = torch.finfo(torch.float32).max
 AT_LEAST_1 = (
     "num_train_iter", "num_eval_iter", "num_log_iter", "epoch", "batch_size", "uratio",
     "eval_batch_size", "num_labels", "num_classes", "img_size", "max_bad_steps", "num_save_iter",
+    "bn_batches",
 )  # fmt: skip
 NOT_NEGATIVE = (
     "seed", "num_workers", "weight_decay", "clip_grad", "num_val", "label_folds", "label_fold",
@@ -38,6 +41,7 @@ CHOICES = {
     "amp_dtype": tuple(AMP_DTYPES),
     "channels_last": CHANNELS_LAST,
     "mixup_partners": PARTNERS,
+    "bn_statistics": STATISTICS,
 }
 # The same of the options of semilearn's algorithms.
 HOST_ABOVE_ZERO = ("T", "mixup_alpha", "vat_eps", "n_sigma")
@@ -89,6 +93,16 @@ def _contradictions(v: dict) -> Iterator[tuple[str, str]]:
         yield "seed", f"must be less than {2**32}, not {v['seed']}"
     if 0 < v["label_folds"] <= v["label_fold"] or v["label_folds"] == 1:
         yield "label_folds", "must be 0 (none), or at least 2 and more than label_fold"
+    if v["bn_statistics"] == "teacher" and not clean_teacher(
+        ALGORITHMS[v["algorithm"]], argparse.Namespace(**v)
+    ):
+        yield (
+            "bn_statistics",
+            (
+                f"{v['algorithm']} makes no passes of the averaged net over unlabelled images: use "
+                "precise, or auto"
+            ),
+        )
     classes, labels = v["num_classes"], v["num_labels"]
     known = {name: dataset.num_classes for name, dataset in HOST_DATASETS.items()}
     has = (known | {"digits": 10}).get(v["dataset"], classes)

@@ -94,6 +94,7 @@ def options(algorithm: str) -> dict[str, Option]:
         nets,
         on_device,
         optim,
+        teacher,
     )
 
     known = {
@@ -105,7 +106,8 @@ def options(algorithm: str) -> dict[str, Option]:
         kind = argument.type if isinstance(argument.type, type) else bool
         known[name] = Option(name, kind, argument.default, argument.help)
     rooms = (
-        datasets, device, nets, on_device, optim, checkpoint, bad_steps, image_folder, split, mixup,
+        datasets, device, nets, on_device, teacher, optim, checkpoint, bad_steps, image_folder,
+        split, mixup,
     )  # fmt: skip
     ours = [*_OPTIONS, *(option for room in rooms for option in room.OPTIONS)]
     return known | {option.name: option for option in ours}

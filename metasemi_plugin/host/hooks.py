@@ -9,6 +9,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from metasemi_plugin import random_numbers, ranks
+from metasemi_plugin.host.teacher import BnController, Teacher, statistics
 
 
 class PositionsHook(Hook):
@@ -39,12 +40,23 @@ class TeacherHook(EMAHook):
     ``OnDevice.get_save_dict``.
     """
 
+    def before_run(self, algorithm):
+        kind = statistics(type(algorithm), algorithm.args)
+        algorithm.ema = Teacher(algorithm.model, algorithm.ema_m, kind)
+        algorithm.bn_controller = BnController(algorithm)
+        if algorithm.saved_teacher is not None:
+            algorithm.ema.load_state_dict(algorithm.saved_teacher)
+
     def after_train_step(self, algorithm):
         if algorithm.bad:
             return
-        shadow = algorithm.ema.shadow
+        decay = algorithm.ema_m
+        if algorithm.args.ema_warmup:
+            decay = min(1 - 1 / (algorithm.it + 2), decay)
+        shadow = list(algorithm.ema.shadow.values())
         params = [p.data for _, p in algorithm.model.named_parameters()]
-        get_ema_multi_avg_fn(algorithm.ema_m)(list(shadow.values()), params, None)
+        get_ema_multi_avg_fn(decay)(shadow, params, None)
+        algorithm.ema.moved()
 
 
 class WallClockHook(Hook):

@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import time
 import warnings
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from semilearn.core.hooks import Hook
 from semilearn.core.utils import ALGORITHMS, get_data_loader
 from sklearn.exceptions import UndefinedMetricWarning
 from torch import nn
+from torch.optim.swa_utils import update_bn
 from torch.utils.data import default_collate
 
 from metasemi_plugin import random_numbers, ranks
@@ -23,6 +25,8 @@ from metasemi_plugin.host.optim import build_optimizer, build_scheduler
 from metasemi_plugin.host.record import RecordHook, RunRecord
 from metasemi_plugin.host.shared_passes import SharedPasses
 from metasemi_plugin.host.streams import Positions, Stream
+from metasemi_plugin.host.teacher import Teacher
+from metasemi_plugin.host.views import ulb_views
 from metasemi_plugin.host.whole_batch import FlexMatchWhole, SoftMatchWhole
 from metasemi_plugin.options import Option
 from metasemi_plugin.sync_bn import synced
@@ -73,9 +77,13 @@ class OnDevice:
     are averaged by UpdateHook, and their parameters stay the same. BatchNorm takes its statistics
     from a process's own images unless sync_bn is on; the running ones of rank 0 are those that are
     evaluated and saved. semilearn's algorithms mix images within a process.
+
+    What is evaluated is ``average`` where an algorithm has one, else the EMA.
     """
 
     args: argparse.Namespace
+    model: nn.Module
+    average: Teacher | None = None
 
     def __init__(self, args, net_builder, tb_log=None, logger=None):
         require_alive(type(self))
@@ -84,6 +92,8 @@ class OnDevice:
             args.gpu = self.device.index or 0
             torch.cuda.set_device(args.gpu)
         self.saved_random: dict | None = None
+        self.saved_teacher: dict | None = None
+        self.statistics_seconds = 0.0  # spent on recomputing BatchNorm's statistics
         self.settings = {k: v for k, v in vars(args).items() if k not in CALL_OPTIONS}
         if ranks.count() > 1:
             args.distributed, args.world_size, args.rank = True, ranks.count(), ranks.number()
@@ -215,9 +225,10 @@ class OnDevice:
                 batch |= self.spare_batch(name, size, place)
             yield batch
 
-    def spare_batch(self, name, size, place):
-        """The batch of so many images at a place of the stream beside that of a training set."""
-        number = 2 + list(self.batch_sizes()).index(name)
+    def spare_batch(self, name, size, place, beside=1):
+        """The batch of so many images at a place of a stream beside that of a training set."""
+        sets = list(self.batch_sizes())
+        number = beside * len(sets) + sets.index(name)
         stream = Stream(self.dataset_dict[name], self.args.seed, number)
         positions = list(range(place * size, (place + 1) * size))
         return self.process_batch(**default_collate(stream.__getitems__(positions)))
@@ -228,7 +239,15 @@ class OnDevice:
 
     def evaluate(self, eval_dest="eval", out_key="logits", return_logits=False):
         """The host's evaluation; of several processes each computes its part of each batch."""
-        ranks.first_(self.model.buffers())
+        average = self.evaluated()
+        ranks.first_([*self.model.buffers(), *average.statistics.values()])
+        ema, self.ema = self.ema, average
+        try:
+            return self._evaluate(eval_dest, out_key, return_logits)
+        finally:
+            self.ema = ema
+
+    def _evaluate(self, eval_dest, out_key, return_logits):
         with (
             SharedPasses(self, out_key),
             random_numbers.untouched(),
@@ -239,10 +258,33 @@ class OnDevice:
             warnings.simplefilter("ignore", UndefinedMetricWarning)
             return super().evaluate(eval_dest, out_key, return_logits)
 
+    def evaluated(self) -> Teacher:
+        """The average that is evaluated and saved, with statistics that belong to it."""
+        average = self.average or self.ema
+        if average.stale:
+            began = time.perf_counter()
+            # Each process makes all the passes, and comes to what one process would.
+            with random_numbers.untouched(), ranks.alone(), average.in_place():
+                random_numbers.seed_all(self.args.seed)
+                update_bn(self.clean_batches(), self.model)
+            average.stale = False
+            self.statistics_seconds += time.perf_counter() - began
+        return average
+
+    def clean_batches(self):
+        """Training images (N, 3, H, W), unmixed and weakly augmented: always the same batches."""
+        unlabeled = "x_ulb_w" in ulb_views(self.args)
+        name, key = ("train_ulb", "x_ulb_w") if unlabeled else ("train_lb", "x_lb")
+        for place in range(self.args.bn_batches):
+            yield self.spare_batch(name, self.batch_sizes()[name], place, beside=2)[key]
+
     def get_save_dict(self):
-        self.ema_model.load_state_dict(self.model.state_dict())
-        self.ema_model.load_state_dict(self.ema.shadow, strict=False)
+        with self.evaluated().in_place():
+            evaluated = {name: t.detach() for name, t in self.model.state_dict().items()}
+        self.ema_model.load_state_dict(evaluated)
         saved = super().get_save_dict()
+        # The same memory as the teacher's: a file holds it once.
+        saved["ema_model"], saved["teacher"] = evaluated, self.ema.state_dict()
         saved["it"] = min(self.it + 1, self.num_train_iter)
         saved["best_eval_acc"] = float(self.best_eval_acc)
         saved["history"] = self.history
@@ -269,14 +311,14 @@ class OnDevice:
                 saved = super().load_model(file)
             self.start_epoch = self.it // self.num_iter_per_epoch
             self.history = saved["history"]
-            self.saved_random = saved["random"]
+            self.saved_random, self.saved_teacher = saved["random"], saved["teacher"]
+            if self.ema is not None:
+                self.ema.load_state_dict(self.saved_teacher)
             self.saved_record = saved["record"]
             self.bad_steps, self.bad_in_a_row = saved["bad_steps"]
         except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
             lines = str(error).split("\n")
             raise checkpoint.Unusable(f"is not of this run ({lines[0]})") from error
-        if self.ema is not None:
-            self.ema.load(self.ema_model)
         return saved
 
 

@@ -109,6 +109,8 @@ class RunRecord:
         measured = statistics.median(self.durations) if self.durations else None
         return {
             "seconds": self.saved.get("seconds", 0.0) + time.perf_counter() - self.began,
+            "statistics_seconds": self.saved.get("statistics_seconds", 0.0)
+            + self.algorithm.statistics_seconds,
             "seconds_per_iteration": measured or self.saved.get("seconds_per_iteration"),
             "peak_memory_mb": max(
                 peak_memory_mb(self.algorithm.device), self.saved.get("peak_memory_mb", 0.0)

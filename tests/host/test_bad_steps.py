@@ -21,11 +21,12 @@ def poison(monkeypatch):
     """poison(steps, how): those steps see images with a NaN in them, or a loss that is bad."""
 
     def poison(steps, how="images"):
-        process = OnDevice.process_batch
+        process, left = OnDevice.process_batch, set(steps)
 
         def poisoned(self, *args, **kwargs):
             batch = process(self, *args, **kwargs)
-            if self.it in steps and how == "images":
+            if self.it in left and how == "images":
+                left.remove(self.it)  # what is evaluated after the step is not poisoned
                 for key, value in batch.items():
                     if key.startswith("x_"):
                         value[0, 0, 0, 0] = math.nan

@@ -4,7 +4,7 @@ from semilearn.core.hooks import EMAHook
 
 def test_teacher_is_the_hosts_average(build):
     """Five steps of ours and of the host's hook, from the same parameters."""
-    ours, theirs = build("supervised"), build("supervised")
+    ours, theirs = (build("supervised", bn_statistics="student") for _ in range(2))
     theirs.register_hook(EMAHook(), "EMAHook", "HIGH")
     for algorithm in (ours, theirs):
         algorithm.model.double()
@@ -34,3 +34,16 @@ def test_an_average_of_momentum_zero_is_the_student(build):
     for name, p in algorithm.model.named_parameters():
         assert torch.equal(algorithm.ema.shadow[name], p)
         assert algorithm.ema.shadow[name].data_ptr() != p.data_ptr()
+
+
+def test_warmed_up_the_average_begins_as_half_of_the_first_step(build):
+    """min(1 - 1 / (t + 1), ema_m) after t = 1, 2, ... iterations, as in Mean Teacher's code."""
+    algorithm = build("supervised", ema_m=0.7, ema_warmup=True)
+    algorithm.call_hook("before_run", "EMAHook")
+    name, p = next(iter(algorithm.model.named_parameters()))
+    expected = p.detach().clone()
+    for algorithm.it, decay in enumerate([1 / 2, 2 / 3, 0.7, 0.7]):
+        p.data.add_(torch.randn_like(p))
+        algorithm.call_hook("after_train_step", "EMAHook")
+        expected = decay * expected + (1 - decay) * p.detach()
+        torch.testing.assert_close(algorithm.ema.shadow[name], expected)

@@ -144,8 +144,8 @@ def test_validation_chooses_and_test_is_scored_beside_it(tiny_run):
     assert run["last_error"] == history[-1]["test"]
 
 
-def test_evaluation_uses_the_teachers_parameters_and_the_students_buffers(build):
-    algorithm = build("supervised")
+def test_evaluation_with_the_students_statistics_is_the_hosts(build):
+    algorithm = build("supervised", bn_statistics="student")
     algorithm.call_hook("before_run")
     shadow = {n: t + 0.3 * torch.randn_like(t) for n, t in algorithm.ema.shadow.items()}
     algorithm.ema.shadow = shadow

@@ -1,0 +1,181 @@
+"""The averaged net that is evaluated: parameters and BatchNorm statistics that belong together.
+
+The host keeps an average of the parameters and evaluates it with the running statistics of the net
+that is trained: those of other weights and, where MixUp trains, of mixed images. In the reference
+implementations (Mean Teacher, ICT) the teacher is a module of its own, whose statistics its own
+passes over clean unlabelled images move.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from semilearn.core.utils import EMA
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from metasemi_plugin.options import Option
+
+OPTIONS = [
+    Option(
+        "bn_statistics",
+        str,
+        "auto",
+        "BatchNorm statistics of the evaluated average: teacher (its own passes over clean "
+        "unlabelled images move them), precise (recomputed before an evaluation, on bn_batches "
+        "batches), student (the trained net's, as in the host); auto: teacher where the algorithm "
+        "makes such passes, else precise",
+    ),
+    Option(
+        "bn_batches",
+        int,
+        16,
+        "weakly augmented training batches that bn_statistics precise takes: of unlabelled images "
+        "if the algorithm sees any, else of labelled ones",
+    ),
+    Option(
+        "ema_warmup",
+        bool,
+        False,
+        "decay of the parameter average min(1 - 1 / (t + 1), ema_m) after t iterations, as in Mean "
+        "Teacher's and ICT's code; false: ema_m from the start, as in the host",
+    ),
+]
+STATISTICS = ("auto", "teacher", "precise", "student")
+
+
+class Teacher(EMA):
+    """An average of a model's parameters, the host's EMA, with BatchNorm statistics of its own.
+
+    While it is applied, its statistics are in the model's buffers and move with its passes.
+
+    Args:
+        model: whose parameters are averaged; the average begins as a copy.
+        decay: of the average, 0 <= decay < 1.
+        statistics: "teacher", "precise" or "student", see the option ``bn_statistics``.
+    """
+
+    def __init__(self, model: nn.Module, decay: float, statistics: str):
+        super().__init__(model, decay)
+        self.kind = statistics
+        self.applied = False
+        self.register()
+
+    @property
+    def has_own(self) -> bool:
+        """Whether it has statistics of its own."""
+        return self.kind != "student"
+
+    def register(self) -> None:
+        super().register()
+        self.statistics = {name: b.clone() for name, b in bn_buffers(self.model).items()}
+        self.moved()
+
+    def load(self, ema_model: nn.Module) -> None:
+        """Parameters and statistics of another module."""
+        super().load(ema_model)
+        self.statistics = {name: b.clone() for name, b in bn_buffers(ema_model).items()}
+        self.moved()
+
+    def moved(self) -> None:
+        """The parameters have changed: statistics that were recomputed belong to others now."""
+        self.stale = self.kind == "precise"
+
+    def apply_shadow(self) -> None:
+        super().apply_shadow()
+        self._swap()
+
+    def restore(self) -> None:
+        self._swap()
+        super().restore()
+
+    def _swap(self) -> None:
+        self.applied = not self.applied
+        if self.has_own:
+            for name, b in bn_buffers(self.model).items():
+                own = self.statistics[name]
+                own.data, b.data = b.data, own.data
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """A block in which the model is this one."""
+        self.apply_shadow()
+        try:
+            yield
+        finally:
+            self.restore()
+
+    def state_dict(self) -> dict:
+        return {"shadow": self.shadow, "statistics": self.statistics}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict) -> None:
+        for own, saved in ((self.shadow, state["shadow"]), (self.statistics, state["statistics"])):
+            for name, t in own.items():
+                t.copy_(saved[name])
+        self.moved()
+
+
+class BnController:
+    """In place of the host's Bn_Controller: what it freezes is restored in place.
+
+    The teacher's own statistics are not frozen: its passes are made to move them. With the layer's
+    momentum; but not less than 10 / (t + 10) in iteration t, so that the statistics of the first
+    weights are forgotten in short runs too (the host's WideResNet has 0.001).
+    """
+
+    WARM_UP = 10
+
+    def __init__(self, algorithm):
+        self.algorithm = algorithm
+        self.backup: dict[str, Tensor] = {}
+        self.momenta: dict[_BatchNorm, float] = {}
+
+    def freeze_bn(self, model: nn.Module) -> None:
+        assert not self.backup, "freeze_bn and unfreeze_bn must appear in pairs"
+        teacher = self.algorithm.ema
+        if not (teacher.applied and teacher.has_own):
+            self.backup = {name: b.clone() for name, b in bn_buffers(model).items()}
+            return
+        least = self.WARM_UP / (self.algorithm.it + self.WARM_UP)
+        for module in model.modules():
+            if isinstance(module, _BatchNorm) and module.momentum is not None:
+                self.momenta[module] = module.momentum
+                module.momentum = max(module.momentum, least)
+
+    def unfreeze_bn(self, model: nn.Module) -> None:
+        if self.backup:
+            for name, b in bn_buffers(model).items():
+                # Behind autograd's back: a backward pass in train mode does not read them.
+                b.data.copy_(self.backup[name])
+        for module, momentum in self.momenta.items():
+            module.momentum = momentum
+        self.backup, self.momenta = {}, {}
+
+
+def bn_buffers(model: nn.Module) -> dict[str, Tensor]:
+    """Running mean, variance and number of batches of each BatchNorm layer, by name."""
+    return {
+        f"{name}.{key}" if name else key: b
+        for name, module in model.named_modules()
+        if isinstance(module, _BatchNorm)
+        for key, b in module.named_buffers(recurse=False)
+    }
+
+
+def clean_teacher(algorithm: type, args) -> bool:
+    """Whether an algorithm runs the averaged net on clean unlabelled images in each step.
+
+    One of ours says so as ``clean_teacher``: true, or a static method args -> bool.
+    """
+    from semilearn.algorithms.meanteacher.meanteacher import MeanTeacher
+
+    says = getattr(algorithm, "clean_teacher", issubclass(algorithm, MeanTeacher))
+    return says(args) if callable(says) else says
+
+
+def statistics(algorithm: type, args) -> str:
+    """What ``bn_statistics`` means for a run."""
+    if args.bn_statistics != "auto":
+        return args.bn_statistics
+    return "teacher" if clean_teacher(algorithm, args) else "precise"
