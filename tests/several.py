@@ -138,6 +138,7 @@ def steps(options: dict) -> dict:
         "before": before,
         "model": algorithm.model.state_dict(),
         "ema": algorithm.ema.shadow,
+        "statistics": {k: v for k, v in algorithm.ema.statistics.items() if "running" in k},
         "masks": torch.stack(masks) if masks else None,
         "logs": logs,
         "ensemble": getattr(algorithm, "ensemble", None),

@@ -19,7 +19,13 @@ CONFIG = Path(__file__).parent.parent / "config"
 RUNS = sorted(p for p in CONFIG.glob("*/*.yaml") if p.parent.name not in ("base", "suites"))
 CELLS = sorted(path.stem for path in (CONFIG / "base").glob("*_*.yaml") if path.stem != "wrn_28_2")
 # The host's own option for the weight of the unsupervised loss is the method's to set.
-METHODS_OWN = {"algorithm", "ulb_loss_ratio", "save_name"}
+METHODS_OWN = {"algorithm", "ulb_loss_ratio", "sigmoid_ramp", "save_name"}
+# Of a method's authors, where the paper has the method as they published it.
+AUTHORS = {
+    "vat": {"net_args"}, "pimodel": {"net_args"}, "meanteacher": {"net_args"}, "sntg": {"net_args"},
+    "temporal_ensembling": {"net_args"}, "mixmatch_interleaved": {"bn_statistics"},
+    "fast_swa": {"net_args", "ema_m", "lr", "weight_decay"},
+}  # fmt: skip
 
 TABLE_1 = ["cifar10_1000_cnn13", "cifar10_2000_cnn13", "cifar10_4000_cnn13",
            "cifar100_4000_cnn13", "cifar100_10000_cnn13"]  # fmt: skip
@@ -41,6 +47,7 @@ METHODS = {
     "fast_swa": TABLE_1,
     "ict": [*TABLE_1, *TABLE_4],
     "mixmatch": [*TABLE_2, *TABLE_3],
+    "mixmatch_interleaved": [*TABLE_2, *TABLE_3],
 }
 # Table 6: what it changes in Meta-Semi.
 ABLATIONS = {
@@ -74,11 +81,15 @@ def test_resolves_and_differs_in_the_algorithm_alone(path):
     args = resolved(name_of(path))
     assert args["algorithm"] == path.parent.name
     (cell,) = (c for c in CELLS if path.stem == c or path.stem.startswith(f"{c}_"))
-    own = METHODS_OWN | {
-        argument.name.lstrip("-")
-        for name in (args["algorithm"], "metasemi")
-        for argument in ALGORITHMS[name].get_argument()
-    }
+    own = (
+        METHODS_OWN
+        | AUTHORS.get(args["algorithm"], set())
+        | {
+            argument.name.lstrip("-")
+            for name in (args["algorithm"], "metasemi")
+            for argument in ALGORITHMS[name].get_argument()
+        }
+    )
     if path.stem.endswith("_no_ema"):
         own.add("ema_m")
     assert differences(resolved(f"metasemi/{cell}"), args).keys() <= own
@@ -90,6 +101,7 @@ def test_each_method_has_the_cells_of_its_tables():
     }
     with_ict = ["digits_40", "folder_example", *TABLE_1, *TABLE_4]
     expected |= {f"metasemi/{cell}_ict" for cell in with_ict}
+    expected.add("metasemi_mask_trial/folder_example")
     table_6 = ["cifar100_4000_cnn13", "cifar100_10000_cnn13"]
     expected |= {f"metasemi/{cell}_{ablation}" for cell in table_6 for ablation in ABLATIONS}
     assert {name_of(path) for path in RUNS} == expected
@@ -156,10 +168,11 @@ def test_wrn_trains_on_as_many_images_as_mixmatch(cell):
     assert args.num_train_iter * args.batch_size == 2**26
 
 
-def test_mixmatch_has_its_authors_settings_where_the_paper_has_a_number():
+@pytest.mark.parametrize("method", ["mixmatch", "mixmatch_interleaved"])
+def test_mixmatch_has_its_authors_settings_where_the_paper_has_a_number(method):
     weights = {"cifar10": 75, "cifar100": 150, "stl10": 50}
     for cell in [*TABLE_2[1:], *TABLE_3]:
-        args = argparse.Namespace(**resolved(f"mixmatch/{cell}"))
+        args = argparse.Namespace(**resolved(f"{method}/{cell}"))
         assert (args.mixup_alpha, args.T) == (0.75, 0.5)
         assert args.ulb_loss_ratio == weights[args.dataset]
         # The weight rises over the first 2^20 images.
@@ -203,3 +216,19 @@ def test_each_algorithm_is_built_with_each_of_its_nets(monkeypatch):
         for part, expected in keys.items():
             batch = built.dataset_dict[part].read([0, 1], torch.Generator())
             assert batch.keys() == expected, path
+
+
+@pytest.mark.parametrize("cell", [*TABLE_1, *TABLE_4])
+def test_methods_of_2017_have_their_authors_noise_and_dropout(cell):
+    nets = {
+        "pimodel": {"dropout": 0.5, "noise": 0.15}, "meanteacher": {"dropout": 0.5, "noise": 0.15},
+        "temporal_ensembling": {"dropout": 0.5, "noise": 0.15}, "vat": {"dropout": 0.5},
+        "sntg": {"dropout": 0.5, "noise": 0.15}, "ict": {}, "metasemi": {},
+    }  # fmt: skip
+    for method, net_args in nets.items():
+        args = argparse.Namespace(**resolved(f"{method}/{cell}"))
+        assert args.net_args == net_args
+        assert args.ema_warmup
+    vat = argparse.Namespace(**resolved(f"vat/{cell}"))
+    eps = 3.5 if cell in TABLE_4 else 8
+    assert (vat.ulb_loss_ratio, vat.vat_eps, vat.ent_loss_ratio) == (1, eps, 0)

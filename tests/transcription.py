@@ -175,3 +175,24 @@ def teacher_gets_no_gradient(algorithm, batch):
     return all(p.grad is not None and p.grad.any() for p in algorithm.model.parameters()) and all(
         t.grad is None for t in shadow.values()
     )
+
+
+def batch_statistics(model, params, x):
+    """{layer: (mean, unbiased variance)} of what enters each BatchNorm layer, in train mode."""
+    model = copy.deepcopy(model).train()
+    model.load_state_dict(params, strict=False)
+    found = {}
+
+    def note(name):
+        def hook(module, inputs, output):
+            values = inputs[0].detach().transpose(0, 1).flatten(1)
+            found[name] = values.mean(1), values.var(1)
+
+        return hook
+
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.register_forward_hook(note(name))
+    model(x)
+    assert len(found) == 2
+    return found

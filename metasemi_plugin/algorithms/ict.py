@@ -4,9 +4,10 @@ import torch.nn.functional as F
 from semilearn.algorithms.utils import SSL_Argument
 from semilearn.core import AlgorithmBase
 
-from metasemi_plugin.algorithms.consistency import ONE_WEAK, Ict, ema_logits, sigmoid_ramp
+from metasemi_plugin.algorithms.consistency import ONE_WEAK, Ict, ema_logits
 from metasemi_plugin.forward_mode import sample_losses
 from metasemi_plugin.mixup import mixup
+from metasemi_plugin.ramp import sigmoid_ramp
 
 
 class ICT(AlgorithmBase):

@@ -11,7 +11,6 @@ from metasemi_plugin.algorithms.consistency import (
     Ict,
     Vat,
     ema_logits,
-    sigmoid_ramp,
     student_logits,
 )
 from metasemi_plugin.algorithms.diagnostics import (
@@ -27,6 +26,7 @@ from metasemi_plugin.meta_gradient import (
     weighted_loss,
 )
 from metasemi_plugin.mixup import Mixed, mixup, unmixed
+from metasemi_plugin.ramp import sigmoid_ramp
 
 # The weights of the samples, (N,), from their meta-gradient, (N,).
 WEIGHTS = {
@@ -73,7 +73,12 @@ class MetaSemi(AlgorithmBase):
         **Ict.choices,
     }
     above_zero = ("mixup_beta", *Ict.above_zero, *Vat.above_zero, "assumption1_batches")
-    not_negative = ("consistency_weight", "consistency_ramp", "assumption1", "image_grid")
+    not_negative: tuple[str, ...] = (
+        "consistency_weight",
+        "consistency_ramp",
+        "assumption1",
+        "image_grid",
+    )
 
     @staticmethod
     def ulb_views(args) -> dict[str, str]:

@@ -6,7 +6,8 @@ from semilearn.core import AlgorithmBase
 from torch import Tensor
 
 from metasemi_plugin import ranks
-from metasemi_plugin.algorithms.consistency import ema_logits, sigmoid_ramp, student_logits
+from metasemi_plugin.algorithms.consistency import ema_logits, student_logits
+from metasemi_plugin.ramp import sigmoid_ramp
 
 
 class SNTG(AlgorithmBase):

@@ -6,8 +6,9 @@ from semilearn.core import AlgorithmBase
 from torch import Tensor
 
 from metasemi_plugin import ranks
-from metasemi_plugin.algorithms.consistency import sigmoid_ramp, student_logits
+from metasemi_plugin.algorithms.consistency import student_logits
 from metasemi_plugin.errors import UserError
+from metasemi_plugin.ramp import sigmoid_ramp
 
 
 class TemporalEnsembling(AlgorithmBase):

@@ -17,7 +17,9 @@ from metasemi_plugin.host.config import did_you_mean, load_mapping, resolve
 
 SEEDS = (0, 1, 2)
 # What every run has of its own. The host's weight of the unsupervised loss is the method's to set.
-RUNS_OWN = frozenset({"algorithm", "ulb_loss_ratio", "seed", "save_dir", "save_name"})
+RUNS_OWN = frozenset(
+    {"algorithm", "ulb_loss_ratio", "sigmoid_ramp", "seed", "save_dir", "save_name"}
+)
 # A suite gives these to each run, so that nothing else may.
 RESERVED = ("algorithm", "c", "base", "resume", "overwrite", "save_name", "seed")
 

@@ -103,6 +103,10 @@ def _contradictions(v: dict) -> Iterator[tuple[str, str]]:
                 "precise, or auto"
             ),
         )
+    algorithm = ALGORITHMS[v["algorithm"]]
+    linear = v["algorithm"] in HOST_VIEWS or issubclass(algorithm, MeanTeacher)
+    if v["sigmoid_ramp"] and not (linear and "unsup_warm_up" in v):
+        yield "sigmoid_ramp", f"{v['algorithm']} has no linear ramp to replace: leave it out"
     classes, labels = v["num_classes"], v["num_labels"]
     known = {name: dataset.num_classes for name, dataset in HOST_DATASETS.items()}
     has = (known | {"digits": 10}).get(v["dataset"], classes)

@@ -163,7 +163,8 @@ def _quiet_netstat() -> Iterator[None]:
 def read_yaml(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Setting]:
     """Settings of a YAML file on top of those of its ``base:``.
 
-    That is a path relative to the file, or a list of them, of which later ones win.
+    That is a path relative to the file, or a list of them, of which later ones win. Of net_args
+    each file sets its own keys: a method may add dropout to the net that a cell describes.
     """
     path = path.resolve()
     if path in chain:
@@ -177,8 +178,18 @@ def read_yaml(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Setting]:
         )
     settings: dict[str, Setting] = {}
     for base in bases:
-        settings |= read_yaml(path.parent / base, (*chain, path))
-    return settings | {key: Setting(value, str(path)) for key, value in content.items()}
+        settings = _over(settings, read_yaml(path.parent / base, (*chain, path)))
+    return _over(settings, {key: Setting(value, str(path)) for key, value in content.items()})
+
+
+def _over(below: dict[str, Setting], above: dict[str, Setting]) -> dict[str, Setting]:
+    merged = below | above
+    low, high = (
+        layer["net_args"].value if "net_args" in layer else None for layer in (below, above)
+    )
+    if isinstance(low, dict) and isinstance(high, dict):
+        merged["net_args"] = above["net_args"]._replace(value={**low, **high})
+    return merged
 
 
 def load_mapping(path: Path) -> dict[str, Any]:

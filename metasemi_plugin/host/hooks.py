@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from metasemi_plugin import random_numbers, ranks
 from metasemi_plugin.host.teacher import BnController, Teacher, statistics
+from metasemi_plugin.ramp import sigmoid_ramp
 
 
 class PositionsHook(Hook):
@@ -57,6 +58,20 @@ class TeacherHook(EMAHook):
         params = [p.data for _, p in algorithm.model.named_parameters()]
         get_ema_multi_avg_fn(decay)(shadow, params, None)
         algorithm.ema.moved()
+
+
+class RampHook(Hook):
+    """In an algorithm of the host, or built on it, a sigmoid in place of its linear ramp.
+
+    The linear one is over after one iteration, in which it is 0 (the sigmoid: 0.007).
+    """
+
+    def before_run(self, algorithm):
+        algorithm.unsup_warm_up = sys.float_info.epsilon
+
+    def before_train_step(self, algorithm):
+        share = algorithm.args.unsup_warm_up
+        algorithm.lambda_u = algorithm.args.ulb_loss_ratio * sigmoid_ramp(algorithm, share)
 
 
 class WallClockHook(Hook):

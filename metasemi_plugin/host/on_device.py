@@ -47,6 +47,13 @@ OPTIONS = [
         "one process would, instead of over each one's own images",
     ),
     Option(
+        "sigmoid_ramp",
+        bool,
+        False,
+        "algorithms of the host with unsup_warm_up, and fast_swa: the weight rises as "
+        "exp(-5(1-t)^2), as in the code of their authors, and not linearly",
+    ),
+    Option(
         "channels_last",
         str,
         "auto",
@@ -206,6 +213,8 @@ class OnDevice:
         self.register_hook(hooks.WallClockHook(), "TimerHook", "LOW")
         self.register_hook(hooks.ProgressHook(), "LoggingHook", "LOWEST")
         self.register_hook(hooks.PositionsHook())
+        if self.args.sigmoid_ramp:
+            self.register_hook(hooks.RampHook())
         self.register_hook(RecordHook(), priority="LOWEST")
         self.register_hook(hooks.RestoreRandomHook(), priority="LOWEST")
 

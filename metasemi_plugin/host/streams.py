@@ -63,7 +63,7 @@ class Stream(Dataset):
         return int(_order((*self.key, 0, number), len(self))[offset])
 
 
-@functools.lru_cache(maxsize=6)  # the labelled and the unlabelled stream, and those beside them
+@functools.lru_cache(maxsize=8)  # the labelled and the unlabelled stream, and those beside them
 def _order(seed: tuple[int, ...], length: int) -> np.ndarray:
     """The permutation of one pass."""
     return np.random.default_rng(np.random.SeedSequence(seed)).permutation(length)

@@ -56,6 +56,7 @@ TABLE = [
     ),
     Row("ict", ONE_WEAK, UNSUP),
     Row("mixmatch", TWO_WEAK, UNSUP),
+    Row("mixmatch_interleaved", TWO_WEAK, UNSUP),
     Row("remixmatch", REMIXMATCH, {**UNSUP, "(u1)": "lambda_kl", "(rotation)": "lambda_rot"}),
     Row("fixmatch", WEAK_STRONG, UNSUP, {"p_cutoff": 0.0}),
     Row("uda", WEAK_STRONG, UNSUP, {"p_cutoff": 0.0}),
@@ -63,6 +64,7 @@ TABLE = [
     Row("freematch", WEAK_STRONG, {**UNSUP, "(fairness)": "lambda_e"}),
     Row("softmatch", WEAK_STRONG, UNSUP),
     Row("metasemi", ONE_WEAK),
+    Row("metasemi_mask_trial", ONE_WEAK),
     Row("learning_to_reweight", ONE_WEAK),
     *(
         Row(

@@ -10,6 +10,7 @@ from transcription import (
     Transcription,
     U,
     assert_same_step,
+    batch_statistics,
     cross_entropy,
     one_step,
     onehot,
@@ -19,6 +20,7 @@ from transcription import (
 
 from metasemi_plugin.algorithms.fast_swa import Cycles
 from metasemi_plugin.errors import UserError
+from metasemi_plugin.host.teacher import Teacher, bn_buffers
 
 WEIGHT = 50.0
 # 20 iterations: l0 = 8, l1 = 10, cycles of 6, averaged every 2.
@@ -70,8 +72,9 @@ def test_step_equals_mean_teachers_and_moves_the_average(build, batch):
     algorithm = prepare(build, "fast_swa", ulb_loss_ratio=WEIGHT, **SCHEDULE)
     algorithm.it = 11
     old = {n: torch.randn_like(p).detach() for n, p in algorithm.model.named_parameters()}
-    algorithm.average, algorithm.num_averaged = dict(old), 2
-    algorithm.average_buffers = {"out of date": torch.zeros(())}
+    algorithm.average, algorithm.num_averaged = Teacher(algorithm.model, 0.0, "precise"), 2
+    algorithm.average.shadow = {n: t.clone() for n, t in old.items()}
+    algorithm.average.stale = False
     it = Transcription(algorithm)
     sup = cross_entropy(
         it.student(batch["x_lb"], moves_statistics=True), onehot(batch["y_lb"])
@@ -87,8 +90,8 @@ def test_step_equals_mean_teachers_and_moves_the_average(build, batch):
     assert algorithm.log_dict["train/sup_loss"] == pytest.approx(sup.item(), rel=1e-10)
     assert algorithm.log_dict["train/unsup_loss"] == pytest.approx(unsup.item(), rel=1e-10)
     assert algorithm.num_averaged == 3
-    assert algorithm.average_buffers is None
-    for name, average in algorithm.average.items():
+    assert algorithm.average.stale
+    for name, average in algorithm.average.shadow.items():
         expected = (2 * old[name] + algorithm.model.get_parameter(name).detach()) / 3
         torch.testing.assert_close(average, expected, rtol=1e-10, atol=1e-13)
 
@@ -116,50 +119,27 @@ def test_average_after_two_cycles_is_the_mean_of_the_saved_weights(trained):
     assert rates == pytest.approx([0.1 * cosine(e) for e in course])
     picked = [saved[step] for step in (2, 4, 6, 8, 10, 12, 14, 16, 18, 20)]
     assert algorithm.num_averaged == len(picked)
-    for name, average in algorithm.average.items():
+    for name, average in algorithm.average.shadow.items():
         assert (picked[-1][name] - average).abs().max() > 1e-4
         torch.testing.assert_close(average, torch.stack([w[name] for w in picked]).mean(0))
 
 
-def full_pass(algorithm, params):
-    """Mean over batches of the average's batch statistics, layer by layer, in one pass of all."""
-    stream = algorithm.loader_dict["train_ulb"].dataset
-    model = copy.deepcopy(algorithm.model).train()
-    model.load_state_dict(params, strict=False)
-    seen, sums, calls = [], {}, 0
-
-    def note(name):
-        def hook(module, inputs, output):
-            x = inputs[0].detach().transpose(0, 1).flatten(1)
-            mean, var = sums.get(name, (0, 0))
-            sums[name] = mean + x.mean(1), var + x.var(1)
-
-        return hook
-
-    for name, module in model.named_modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.register_forward_hook(note(name))
-    for positions in (range(0, 360), range(360, 719), range(719, 1078), range(1078, 1437)):
-        samples = stream.__getitems__(list(positions))
-        seen += [sample["idx_ulb"].item() for sample in samples]
-        model(torch.stack([sample["x_ulb_w"] for sample in samples]))
-        calls += 1
-    assert sorted(seen) == list(range(1437))
-    return {name: (mean / calls, var / calls) for name, (mean, var) in sums.items()}
-
-
-def test_bn_statistics_of_the_average_are_those_of_a_full_pass(trained):
+def test_bn_statistics_are_those_of_the_average(trained):
     algorithm, _, _ = trained
     algorithm.model.body[3].p = 0.0  # whose numbers would differ
-    before = {n: b.clone() for n, b in algorithm.model.named_buffers()}
-    expected = full_pass(algorithm, algorithm.average)
+    sums, batches = {}, algorithm.args.bn_batches
+    for x in algorithm.clean_batches():
+        found = batch_statistics(algorithm.model, algorithm.average.shadow, x)
+        for layer, (mean, var) in found.items():
+            old = sums.get(layer, (0, 0))
+            sums[layer] = old[0] + mean, old[1] + var
     algorithm.evaluate("eval")
-    assert len(expected) == 2
-    for name, (mean, var) in expected.items():
-        got = algorithm.average_buffers
-        assert (got[f"{name}.running_mean"] - before[f"{name}.running_mean"]).abs().max() > 1e-3
-        torch.testing.assert_close(got[f"{name}.running_mean"], mean, rtol=1e-4, atol=1e-6)
-        torch.testing.assert_close(got[f"{name}.running_var"], var, rtol=1e-4, atol=1e-6)
+    own, students = algorithm.average.statistics, bn_buffers(algorithm.model)
+    for layer, expected in sums.items():
+        for key, value in zip(("running_mean", "running_var"), expected, strict=True):
+            got = own[f"{layer}.{key}"]
+            assert (got - students[f"{layer}.{key}"]).abs().max() > 1e-3
+            torch.testing.assert_close(got, value / batches, rtol=1e-4, atol=1e-6)
 
 
 def test_evaluation_is_of_the_average_and_leaves_no_trace(trained):
@@ -177,7 +157,7 @@ def test_evaluation_is_of_the_average_and_leaves_no_trace(trained):
     x, y = torch.stack([i["x_lb"] for i in test]), torch.tensor([i["y_lb"] for i in test])
     with torch.no_grad():
         students = F.cross_entropy(model(x)["logits"], y).item()
-        model.load_state_dict({**algorithm.average, **algorithm.average_buffers})
+        model.load_state_dict({**algorithm.average.shadow, **algorithm.average.statistics})
         expected = F.cross_entropy(model(x)["logits"], y).item()
     assert score == pytest.approx(expected, rel=1e-6)
     assert abs(score - students) > 1e-4

@@ -243,3 +243,13 @@ def test_nothing_is_written_into_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     resolve(None, {})
     assert list(Path().iterdir()) == []
+
+
+def test_net_args_of_files_are_merged_key_by_key(tmp_path):
+    (tmp_path / "cell.yaml").write_text("net_args: {width: 16, dropout: 0.1}\n")
+    (tmp_path / "method.yaml").write_text("net_args: {dropout: 0.5}\n")
+    run = tmp_path / "run.yaml"
+    run.write_text("base: [cell.yaml, method.yaml]\nnet_args: {noise: 0.15}\n")
+    merged = resolve(str(run), {}).net_args
+    assert merged == {"width": 16, "dropout": 0.5, "noise": 0.15}
+    assert resolve(str(run), {"net_args": "{width: 8}"}).net_args == {"width": 8}

@@ -1,5 +1,13 @@
+import functools
+import math
+
+import pytest
 import torch
 from semilearn.core.hooks import EMAHook
+from tiny import TINY_RUN
+
+from metasemi_plugin import train
+from metasemi_plugin.errors import UserError
 
 
 def test_teacher_is_the_hosts_average(build):
@@ -47,3 +55,29 @@ def test_warmed_up_the_average_begins_as_half_of_the_first_step(build):
         algorithm.call_hook("after_train_step", "EMAHook")
         expected = decay * expected + (1 - decay) * p.detach()
         torch.testing.assert_close(algorithm.ema.shadow[name], expected)
+
+
+@pytest.mark.parametrize("name", ["meanteacher", "pimodel", "fast_swa"])
+def test_a_sigmoid_takes_the_place_of_the_hosts_linear_ramp(build, name):
+    """Weight 50 over half of 8 iterations: exp(-5 (1 - t)^2), from the second iteration on."""
+    algorithm = build(name, ulb_loss_ratio=50.0, unsup_warm_up=0.5, sigmoid_ramp=True,
+                      num_train_iter=8, num_eval_iter=8)  # fmt: skip
+    seen, step = [], algorithm.train_step
+
+    @functools.wraps(step)
+    def train_step(**batch):
+        out, log = step(**batch)
+        weight = (log["train/total_loss"] - log["train/sup_loss"]) / log["train/unsup_loss"]
+        seen.append(weight)
+        return out, log
+
+    algorithm.train_step = train_step
+    algorithm.train()
+    expected = [0.0, *(50 * math.exp(-5 * (1 - t / 4) ** 2) for t in (1, 2, 3)), *[50.0] * 4]
+    assert seen == pytest.approx(expected, rel=1e-3, abs=1e-3)
+
+
+def test_what_has_no_linear_ramp_takes_none():
+    for name in ("ict", "supervised", "fixmatch"):
+        with pytest.raises(UserError, match=f"{name} has no linear ramp to replace"):
+            train(**TINY_RUN | {"algorithm": name, "sigmoid_ramp": True})

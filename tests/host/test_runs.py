@@ -18,7 +18,7 @@ HOST_ALGORITHMS = [
 ]  # fmt: skip
 ALGORITHMS = [
     *HOST_ALGORITHMS, "metasemi", "supervised_mixup", "ict", "learning_to_reweight",
-    "temporal_ensembling", "sntg", "fast_swa",
+    "temporal_ensembling", "sntg", "fast_swa", "mixmatch_interleaved", "metasemi_mask_trial",
 ]  # fmt: skip
 
 
@@ -55,6 +55,8 @@ CASES += [("sntg", {"sntg_base": "meanteacher"})]
 CASES += [("temporal_ensembling", {"uratio": 100})]  # images are seen again
 CASES += [("metasemi", {"consistency": "ict"}), ("metasemi", {"consistency": "pimodel"})]
 CASES += [("metasemi", {"assumption1": 2, "assumption1_batches": 2})]
+CASES += [("metasemi_mask_trial", {"mask_labels": 9, "mask_start": 0.5})]
+CASES += [("meanteacher", {"sigmoid_ramp": True, "ema_warmup": True, "bn_statistics": "precise"})]
 CASES += [("metasemi", {"amp": True, "amp_dtype": dtype}) for dtype in ("float16", "bfloat16")]
 
 

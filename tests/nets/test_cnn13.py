@@ -65,7 +65,7 @@ def test_forward_is_that_of_the_paper():
     feat = y.mean((2, 3))
     out = net(x)
     torch.testing.assert_close(out["feat"], feat)
-    torch.testing.assert_close(out["logits"], feat @ net.classifier.weight.T)
+    torch.testing.assert_close(out["logits"], feat @ net.classifier.weight.T + net.classifier.bias)
 
 
 def test_interface():
@@ -97,15 +97,49 @@ def test_smallest_images():
             net(torch.zeros(2, *shape))
 
 
-def test_initialisation_and_momentum_of_batch_norm():
+@pytest.mark.parametrize(
+    # Uniform in +-1 / sqrt(fan_in), or He's normal with fan_out for the slope of 0.1.
+    ("init", "std"),
+    [("pytorch", (9 * 128) ** -0.5 / 3**0.5), ("he", (2 / 1.01 / (9 * 128)) ** 0.5)],
+)
+def test_initialisation(init, std):
+    net = CNN13(10, width=64, init=init)
+    weight = net.stage2[1][0].weight
+    assert weight.shape == (128, 128, 3, 3)
+    assert weight.std().item() == pytest.approx(std, rel=0.005)
+    assert net.classifier.bias.any() == (init == "pytorch")
+
+
+def test_pytorchs_is_the_default_and_a_third_is_refused():
+    torch.manual_seed(0)
+    default = CNN13(10, width=4)
+    torch.manual_seed(0)
+    pytorch = CNN13(10, width=4, init="pytorch")
+    for a, b in zip(default.parameters(), pytorch.parameters(), strict=True):
+        assert torch.equal(a, b)
+    with pytest.raises(UserError, match="init must be one of pytorch, he, not 'xavier'"):
+        CNN13(10, init="xavier")
+
+
+def test_momentum_of_batch_norm():
     net = CNN13(10, width=64)
     conv, norm = net.stage2[0][:2]
-    assert conv.weight.std().item() == pytest.approx((2 / (9 * 128)) ** 0.5, rel=0.02)
     x = images(4)
     y = conv(net.pool(net.stage1(x)))
     net(x)
     torch.testing.assert_close(norm.running_mean, 0.1 * y.mean((0, 2, 3)))
-    assert not net.classifier.bias.any()
+
+
+def test_noise_is_added_to_the_images_in_training_alone():
+    net, x = CNN13(5, width=4, noise=0.5), images(200)
+    seen = []
+    net.stage1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    net(x)
+    net.eval()(x)
+    noise = seen[0] - x
+    assert noise.std().item() == pytest.approx(0.5, rel=0.01)
+    assert abs(noise.mean().item()) < 0.01
+    assert torch.equal(seen[1], x)
 
 
 def test_dropout_is_random_in_training_only():

@@ -1,0 +1,54 @@
+"""What Meta-Semi's mask is worth: trials that its paper does not have."""
+
+import functools
+
+import torch.nn.functional as F
+from semilearn.algorithms.utils import SSL_Argument
+
+from metasemi_plugin.algorithms.metasemi import MetaSemi
+
+
+class MaskTrial(MetaSemi):
+    """Meta-Semi whose mask is judged by more labelled images, or begins later.
+
+    Eq. 9 asks whether a sample's gradient opposes that of X~, whose B images stand for all labelled
+    ones. ``mask_labels`` images in their place see more of them, in the same iteration and so with
+    the same weights; those that are trained on stay B. Before ``mask_start`` all samples are kept.
+
+    Args:
+        args: those of Meta-Semi and of `get_argument`.
+        net_builder: the host's builder of the backbone.
+        tb_log: the host's TensorBoard logger.
+        logger: where the host's messages go.
+    """
+
+    not_negative: tuple[str, ...] = (*MetaSemi.not_negative, "mask_start")
+
+    def __init__(self, args, net_builder, tb_log=None, logger=None):
+        super().__init__(args, net_builder, tb_log, logger)
+        self.mask_labels = args.mask_labels
+        self.mask_start = args.mask_start
+
+    @functools.wraps(MetaSemi.train_step)  # whose parameters the host reads
+    def train_step(self, *args, **kwargs):
+        started = self.it >= self.mask_start * self.num_train_iter
+        self.weights = self.args.weights if started else "ones"
+        return super().train_step(*args, **kwargs)
+
+    def mixed(self, part, x, y, parts=()):
+        if part == "labeled" and self.mask_labels is not None:
+            lb = self.spare_batch("train_lb", self.mask_labels, self.it, beside=3)
+            x, y = lb["x_lb"], F.one_hot(lb["y_lb"], self.num_classes).to(y.dtype)
+        return super().mixed(part, x, y, parts)
+
+    @staticmethod
+    def get_argument():
+        return [
+            *MetaSemi.get_argument(),
+            SSL_Argument(
+                "--mask_labels", int, None, "labelled images that judge, X~; null: the batch's"
+            ),
+            SSL_Argument(
+                "--mask_start", float, 0.0, "share of the training before which all are kept"
+            ),
+        ]
