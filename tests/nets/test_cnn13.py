@@ -98,9 +98,9 @@ def test_smallest_images():
 
 
 @pytest.mark.parametrize(
-    # Uniform in +-1 / sqrt(fan_in), or He's normal with fan_out for the slope of 0.1.
+    # Uniform in +-1 / sqrt(fan_in), or He's normal with fan_out.
     ("init", "std"),
-    [("pytorch", (9 * 128) ** -0.5 / 3**0.5), ("he", (2 / 1.01 / (9 * 128)) ** 0.5)],
+    [("pytorch", (9 * 128) ** -0.5 / 3**0.5), ("he", (2 / (9 * 128)) ** 0.5)],
 )
 def test_initialisation(init, std):
     net = CNN13(10, width=64, init=init)
