@@ -90,3 +90,13 @@ def test_partners_of_the_rank_make_other_numbers():
         assert torch.equal(value, b["model"][name])
     assert not torch.equal(a["model"]["classifier.weight"], one["model"]["classifier.weight"])
     assert any(0 < log["train/kept"] < 1 for log in a["logs"])
+
+
+def test_without_sync_bn_those_of_rank_0_are_evaluated():
+    options = several.RUN | {"algorithm": "metasemi", "net": "several:bn_net"}
+    one = several.steps(options)
+    a, b = on_ranks(2, several.steps, options)
+    for name, value in a["statistics"].items():
+        assert torch.equal(value, b["statistics"][name])
+        assert not torch.equal(value, one["statistics"][name])
+    assert a["history"] == b["history"]

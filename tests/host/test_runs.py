@@ -56,6 +56,7 @@ CASES += [("temporal_ensembling", {"uratio": 100})]  # images are seen again
 CASES += [("metasemi", {"consistency": "ict"}), ("metasemi", {"consistency": "pimodel"})]
 CASES += [("metasemi", {"assumption1": 2, "assumption1_batches": 2})]
 CASES += [("metasemi_mask_trial", {"mask_labels": 9, "mask_start": 0.5})]
+CASES += [("fast_swa", {"swa_start": 0.4, "swa_cycle": 0.2, "swa_horizon": 0.6})]
 CASES += [("meanteacher", {"sigmoid_ramp": True, "ema_warmup": True, "bn_statistics": "precise"})]
 CASES += [("metasemi", {"amp": True, "amp_dtype": dtype}) for dtype in ("float16", "bfloat16")]
 
