@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Mapping
 
-from metasemi_plugin.data import cifar, digits, image_folder, stl10, svhn
+from metasemi_plugin.data import cifar, digits, image_folder, mnist, stl10, svhn
 from metasemi_plugin.data.arrays import ImageArrays
 from metasemi_plugin.data.splits import Splits
 
@@ -14,6 +14,7 @@ Builder = Callable[[argparse.Namespace, Mapping[str, str]], Splits]
 DATASETS: dict[str, Builder] = {
     "digits": digits.build,
     "image_folder": image_folder.build,
+    **dict.fromkeys(mnist.KINDS, mnist.build),
 }
 
 # As in the paper's Appendix D; under the same names semilearn has its own protocols.

@@ -10,6 +10,7 @@ import fcntl
 import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 from metasemi_plugin.errors import UserError
@@ -19,7 +20,10 @@ def known_files(dataset: str) -> dict[str, str]:
     """Paths below data_dir/DATASET -> MD5: what is downloaded, and what is unpacked from it."""
     import torchvision  # here, because it takes a second
 
-    kind = getattr(torchvision.datasets, dataset.upper())
+    kind = dataset_class(dataset)
+    if issubclass(kind, torchvision.datasets.MNIST):
+        archives = [("gzip.zip", kind.md5)] if dataset == "emnist" else kind.resources
+        return {f"{kind.__name__}/raw/{file}": md5 for file, md5 in archives}
     if dataset == "svhn":
         return {name: md5 for _, name, md5 in kind.split_list.values()}
     unpacked = [*kind.train_list, *kind.test_list]
@@ -27,6 +31,14 @@ def known_files(dataset: str) -> dict[str, str]:
         kind.filename: kind.tgz_md5,
         **{f"{kind.base_folder}/{name}": md5 for name, md5 in unpacked},
     }
+
+
+def dataset_class(dataset: str) -> Any:
+    """torchvision's class of that name."""
+    import torchvision
+
+    name = "FashionMNIST" if dataset == "fashion_mnist" else dataset.upper()
+    return getattr(torchvision.datasets, name)
 
 
 @contextlib.contextmanager
@@ -44,7 +56,7 @@ def one_error(folder: Path, not_needed: Sequence[str] = ()) -> Iterator[None]:
         from torchvision.datasets.utils import check_integrity
 
         files = {k: v for k, v in known_files(folder.name).items() if k not in not_needed}
-        archives = ", ".join(name for name in files if "/" not in name)
+        archives = ", ".join(name for name in files if name.endswith((".gz", ".zip", ".mat")))
         remedy = f"either run once with a network, or put {archives} into {folder}"
         there = {folder / name: md5 for name, md5 in files.items() if (folder / name).exists()}
         damaged = [str(file) for file, md5 in there.items() if not check_integrity(file, md5)]
@@ -83,15 +95,15 @@ def _impatient(seconds: float = 10.0) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def folder_for(args: argparse.Namespace, size: int) -> Path:
-    """data_dir/DATASET of a run whose images are `size` pixels wide and high.
+def folder_for(args: argparse.Namespace, *sizes: int) -> Path:
+    """data_dir/DATASET of a run whose images are one of `sizes` pixels wide and high.
 
     Raises:
         UserError: the run wants images of another size.
     """
-    if args.img_size != size:
+    if args.img_size not in sizes:
         raise UserError(
-            f"img_size is {args.img_size}, but the images of {args.dataset} are {size}x{size}: "
-            f"set it to {size}"
+            f"img_size is {args.img_size}, but the images of {args.dataset} are {sizes[0]}x"
+            f"{sizes[0]}: set it to {' or '.join(map(str, sizes))}"
         )
     return Path(args.data_dir).expanduser().absolute() / args.dataset

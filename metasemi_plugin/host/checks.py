@@ -9,6 +9,7 @@ from semilearn.algorithms.meanteacher.meanteacher import MeanTeacher
 from semilearn.core.utils import ALGORITHMS
 
 from metasemi_plugin import ranks
+from metasemi_plugin.data import mnist
 from metasemi_plugin.data.split import indivisible, multiples
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.config import unknown
@@ -109,7 +110,8 @@ def _contradictions(v: dict) -> Iterator[tuple[str, str]]:
         yield "sigmoid_ramp", f"{v['algorithm']} has no linear ramp to replace: leave it out"
     classes, labels = v["num_classes"], v["num_labels"]
     known = {name: dataset.num_classes for name, dataset in HOST_DATASETS.items()}
-    has = (known | {"digits": 10}).get(v["dataset"], classes)
+    known |= {"digits": 10, **{name: kind.num_classes for name, kind in mnist.KINDS.items()}}
+    has = known.get(v["dataset"], classes)
     if classes != has:
         yield "num_classes", f"{v['dataset']} has {has}; set it so"
     elif classes >= 1 and labels >= 1 and labels % classes and v["algorithm"] != "fullysupervised":
