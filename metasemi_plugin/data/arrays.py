@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from metasemi_plugin.data import augment
+from metasemi_plugin.data.rows import Rows
 
 KINDS = ("plain", "weak", "strong", "rotated")
 
@@ -44,7 +45,7 @@ class ImageArrays(Dataset):
 
     def __init__(
         self,
-        images: np.ndarray,
+        images: np.ndarray | Rows,
         targets: np.ndarray,
         *,
         mean: Sequence[float],
