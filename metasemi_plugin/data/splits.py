@@ -8,6 +8,7 @@ import numpy as np
 
 from metasemi_plugin.data.arrays import ImageArrays
 from metasemi_plugin.data.augment import PaddingMode
+from metasemi_plugin.data.notes import Notes
 from metasemi_plugin.data.rows import Rows, blocks
 from metasemi_plugin.data.split import hold_out, leave_out_fold, split_labels
 from metasemi_plugin.errors import UserError
@@ -43,6 +44,7 @@ def make_splits(
     flip: bool,
     translation: int | None = None,
     padding_mode: PaddingMode = "reflect",
+    notes: Notes = Notes(),  # noqa: B008
 ) -> Splits:
     """Hold out validation images, choose the labels, and normalise by the training images.
 
@@ -71,6 +73,7 @@ def make_splits(
         translation: by how many pixels weak views move at most; None: as `args.crop_ratio` says,
             int(H * (1 - crop_ratio)), as in USB.
         padding_mode: what moves in at the border of a weak view.
+        notes: for the record of the run.
 
     Returns:
         The splits; without validation images the test set is `eval`, and `test` is None.
@@ -110,6 +113,7 @@ def make_splits(
             pixels.at(positions),
             targets[positions],
             positions=positions,
+            notes=notes,
             mean=mean,
             std=std,
             views=views,

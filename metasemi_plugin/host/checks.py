@@ -8,6 +8,7 @@ from semilearn.algorithms.meanteacher.meanteacher import MeanTeacher
 from semilearn.core.utils import ALGORITHMS
 
 from metasemi_plugin import ranks
+from metasemi_plugin.data.image_folder import RESIZES, wrong_num_classes
 from metasemi_plugin.data.split import indivisible, multiples
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.config import unknown
@@ -38,6 +39,7 @@ CHOICES = {
     "amp_dtype": tuple(AMP_DTYPES),
     "channels_last": CHANNELS_LAST,
     "mixup_partners": PARTNERS,
+    "resize": RESIZES,
 }
 # The same of the options of semilearn's algorithms.
 HOST_ABOVE_ZERO = ("T", "mixup_alpha", "vat_eps", "n_sigma")
@@ -94,6 +96,8 @@ def _contradictions(v: dict) -> Iterator[tuple[str, str]]:
     has = (known | {"digits": 10}).get(v["dataset"], classes)
     if classes != has:
         yield "num_classes", f"{v['dataset']} has {has}; set it so"
+    elif v["dataset"] == "image_folder" and (wrong := wrong_num_classes(v["data_dir"], classes)):
+        yield "num_classes", wrong
     elif classes >= 1 and labels >= 1 and labels % classes and v["algorithm"] != "fullysupervised":
         yield "num_labels", indivisible(labels, classes)
 
