@@ -83,9 +83,10 @@ def decode_files(files: Sequence[str], images: np.ndarray, resize: str = "crop")
             min(low for k, low, _ in spans.values() if k == kind),
             max(high for k, _, high in spans.values() if k == kind),
         ]
-        for kind in {kind for kind, _, _ in spans.values()}
+        for kind in sorted({kind for kind, _, _ in spans.values()})
     }
-    _each(again, sorted(spans), files)
+    if spans:
+        _each(again, sorted(spans), files)
     return Decoded(ranges, len(cut))
 
 
