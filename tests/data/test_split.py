@@ -106,9 +106,9 @@ def test_held_out_images_are_stratified_and_exactly_as_many(num_val, per_class):
 
 
 def test_the_first_of_equal_classes_are_held_out_of():
-    targets = np.repeat(np.arange(40), 3)
-    _, validation = hold_out(targets, 15, 40, seed=0)
-    assert targets[validation].tolist() == list(range(15))
+    targets = np.repeat(np.arange(40), [4, 3] * 20)
+    _, validation = hold_out(targets, 5, 40, seed=0)
+    assert targets[validation].tolist() == [0, 2, 4, 6, 8]
 
 
 def test_the_seed_alone_chooses_what_is_held_out():
@@ -158,6 +158,10 @@ def test_the_seed_alone_chooses_the_folds():
 def test_two_folds():
     one, other = (leave_out_fold(LABELLED, 2, fold, 4, seed=0) for fold in range(2))
     assert one[0].tolist() == other[1].tolist()
+
+
+def test_as_many_folds_as_a_class_has_labels():
+    assert counts(LABELLED[leave_out_fold(LABELLED, 10, 9, 4, seed=0)[1]])[:3] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
