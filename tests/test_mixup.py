@@ -71,6 +71,7 @@ def test_random_numbers_are_torchs_alone():
     torch.manual_seed(3)
     second = mixup(torch.rand(5, 2), torch.rand(5, 2), 0.7)
     assert first.lam == second.lam
+    assert type(first.lam) is float
     assert torch.equal(first.partner, second.partner)
 
 
