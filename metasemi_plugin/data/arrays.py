@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from metasemi_plugin.data import augment
+from metasemi_plugin.data.notes import Notes
+from metasemi_plugin.data.rows import Rows
 
 KINDS = ("plain", "weak", "strong", "rotated")
 
@@ -37,6 +39,7 @@ class ImageArrays(Dataset):
         padding_mode: what moves in at the border, "reflect" or "constant" (black).
         positions: int64 (N,), where the images stand among all images of the data set; None if
             that is not known. Nothing here depends on it: it is for the record of the split.
+        notes: for the record of the run.
 
     Raises:
         ValueError: unknown kind of view, or "rotated" with no strong "x_ulb_s_0" before it.
@@ -44,7 +47,7 @@ class ImageArrays(Dataset):
 
     def __init__(
         self,
-        images: np.ndarray,
+        images: np.ndarray | Rows,
         targets: np.ndarray,
         *,
         mean: Sequence[float],
@@ -55,13 +58,14 @@ class ImageArrays(Dataset):
         flip: bool = True,
         padding_mode: augment.PaddingMode = "reflect",
         positions: np.ndarray | None = None,
+        notes: Notes = Notes(),  # noqa: B008
     ) -> None:
         _check_views(views)
         self.images, self.targets = images, targets
         self.mean, self.std = mean, std
         self.views, self.role = views, role
         self.translation, self.flip, self.padding_mode = translation, flip, padding_mode
-        self.positions = positions
+        self.positions, self.notes = positions, notes
 
     def __len__(self) -> int:
         return len(self.images)

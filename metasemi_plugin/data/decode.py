@@ -1,9 +1,12 @@
-"""Image files of any common kind and size -> one uint8 RGB array."""
+"""Image files of any kind, mode and size that Pillow opens -> uint8 RGB."""
 
+import contextlib
 import os
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.pool import ThreadPool
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -11,24 +14,90 @@ from tqdm import tqdm
 
 from metasemi_plugin.errors import UserError
 
+with contextlib.suppress(ImportError):
+    import pillow_heif  # not needed: HEIC and HEIF where it is installed
 
-def decode_files(files: Sequence[str], size: int) -> np.ndarray:
+    pillow_heif.register_heif_opener()
+
+# Pillow knows their names, and has others read them or only writes them.
+_NOT_READ = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PALM", "PDF", "WMF")
+ENDINGS = frozenset(
+    ending for ending, kind in Image.registered_extensions().items() if kind not in _NOT_READ
+)
+
+# How an image that is not square becomes so: its edges are cut off, black is added, or it is bent.
+RESIZE: dict[str, Callable[..., Image.Image]] = {
+    "crop": ImageOps.fit,
+    "pad": ImageOps.pad,
+    "stretch": Image.Image.resize,
+}
+
+# What counts as black and as white: "integer" (of more than 8 bits) and "float" -> lowest, highest.
+Ranges = Mapping[str, Sequence[float]]
+
+
+class Decoded(NamedTuple):
+    """What decoding has found out.
+
+    Attributes:
+        ranges: of all images together that have more than 8 bits a pixel of one channel.
+        cut: how many have 16 bits a channel of several, of which Pillow reads the upper 8.
+    """
+
+    ranges: Ranges
+    cut: int
+
+
+def decode_files(files: Sequence[str], images: np.ndarray, resize: str = "crop") -> Decoded:
     """Decode all files, in parallel threads; Pillow releases the interpreter lock at work.
 
-    Returns:
-        uint8 (len(files), size, size, 3); each image as `decode` makes it.
+    Args:
+        files: N paths.
+        images: uint8 (N, size, size, 3), to be filled: each image as `decode` makes it, with one
+            range for all.
+        resize: a key of RESIZE.
 
     Raises:
         UserError: some files cannot be read, or are so large that Pillow takes them for
             decompression bombs; names the first few and says how many there are.
     """
-    images = np.empty((len(files), size, size, 3), dtype=np.uint8)
+    size = images.shape[1]
+    spans: dict[int, tuple[str, float, float]] = {}
+    cut: list[int] = []
 
-    def decode_into(row: int) -> str | None:
+    def first(row: int) -> None:
+        image, upper_bits_only = _open(files[row])
+        if upper_bits_only:
+            cut.append(row)
+        if kind := _deep(image):
+            spans[row] = kind, *_span(np.asarray(image))
+        else:
+            images[row] = _square(image, size, resize)
+
+    def again(row: int) -> None:
+        images[row] = decode(files[row], size, resize, ranges)
+
+    _each(first, range(len(files)), files)
+    ranges = {
+        kind: [
+            min(low for k, low, _ in spans.values() if k == kind),
+            max(high for k, _, high in spans.values() if k == kind),
+        ]
+        for kind in sorted({kind for kind, _, _ in spans.values()})
+    }
+    if spans:
+        _each(again, sorted(spans), files)
+    return Decoded(ranges, len(cut))
+
+
+def _each(work: Callable[[int], None], rows: Sequence[int], files: Sequence[str]) -> None:
+    """Call `work` for all rows, in threads; what it raises becomes one error."""
+
+    def attempt(row: int) -> str | None:
         try:
             if os.path.exists(files[row]) and not os.path.isfile(files[row]):
                 return f"{files[row]} (not a regular file)"  # a pipe would never end
-            images[row] = decode(files[row], size)
+            work(row)
         except Exception as error:  # Pillow's readers raise almost anything on a broken file
             return f"{files[row]} ({' '.join(str(error).split())})"
         return None
@@ -36,9 +105,9 @@ def decode_files(files: Sequence[str], size: int) -> np.ndarray:
     with warnings.catch_warnings(), ThreadPool() as pool:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         # In chunks, because handing over one small image costs more than decoding it.
-        results = pool.imap(decode_into, range(len(files)), chunksize=16)
+        results = pool.imap(attempt, rows, chunksize=16)
         # disable=None: no bar unless stderr is a terminal
-        progress = tqdm(results, "decoding images", len(files), unit=" images", disable=None)
+        progress = tqdm(results, "decoding images", len(rows), unit=" images", disable=None)
         unreadable = [failure for failure in progress if failure]
     if unreadable:
         more = f" and {len(unreadable) - 3} more" if len(unreadable) > 3 else ""
@@ -46,23 +115,68 @@ def decode_files(files: Sequence[str], size: int) -> np.ndarray:
             f"{len(unreadable)} of {len(files)} images cannot be read; repair or remove them: "
             f"{'; '.join(unreadable[:3])}{more}"
         )
-    return images
 
 
-def decode(file: str, size: int) -> np.ndarray:
-    """One file as RGB: its first frame, upright (EXIF), resized and cropped to a square.
+def decode(file: str, size: int, resize: str = "crop", ranges: Ranges | None = None) -> np.ndarray:
+    """One file as RGB: its first frame, upright (EXIF), resized to a square.
 
-    The shorter side is resized to `size` (bilinear, antialiased) and the centre is cropped. 16-bit
-    greyscale is scaled to 8 bits, and transparency is dropped.
+    - Images of 8 bits (grey, palette, RGB, CMYK, YCbCr, Lab) become the RGB that they stand for.
+    - What is transparent lies on white, or on black where white would leave one colour.
+    - Of 16-bit, 32-bit, signed and floating-point grey, the lowest value of `ranges` becomes black
+      and the highest white. NaN becomes black.
+
+    Args:
+        file: its path.
+        size: width and height of the result in pixels.
+        resize: "crop" (the shorter side is resized, the centre is cropped), "pad" (the longer side
+            is resized, the rest is black) or "stretch". Bilinear, antialiased.
+        ranges: of the data set; where the image's kind is not in it, this image's own.
 
     Returns:
         uint8 (size, size, 3).
     """
+    image, _ = _open(file)
+    if kind := _deep(image):
+        values = np.asarray(image).astype(np.float64)
+        low, high = (ranges or {}).get(kind) or _span(values)
+        share = (values - low) / ((high - low) or 1)
+        grey = np.nan_to_num(share, nan=0, posinf=1, neginf=0) * 255
+        image = Image.fromarray(grey.round().clip(0, 255).astype(np.uint8))
+    return _square(image, size, resize)
+
+
+def _open(file: str) -> tuple[Image.Image, bool]:
+    """The image, upright, and whether it has colours of which Pillow drops the lower 8 bits."""
     with Image.open(file) as opened:
-        image = ImageOps.exif_transpose(opened)
-        if image.mode.startswith("I"):  # Pillow would clip 16 bits at 255
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        if image.mode == "P":  # by way of RGBA: a palette may hold transparent colours
-            image = image.convert("RGBA")
-        rgb = image.convert("RGB")
-        return np.asarray(ImageOps.fit(rgb, (size, size), Image.Resampling.BILINEAR))
+        cut = not _deep(opened) and re.search(";16[BLN]", str(opened.tile)) is not None
+        return ImageOps.exif_transpose(opened), cut
+
+
+def _deep(image: Image.Image) -> str | None:
+    """The kind of values of an image that Pillow would clip to 8 bits."""
+    if image.mode == "F":
+        return "float"
+    return "integer" if image.mode.startswith("I") else None
+
+
+def _span(values: np.ndarray) -> tuple[float, float]:
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        raise ValueError("none of its values is finite")
+    return finite.min().item(), finite.max().item()
+
+
+def _square(image: Image.Image, size: int, resize: str) -> np.ndarray:
+    resized = RESIZE[resize](_rgb(image), (size, size), Image.Resampling.BILINEAR)
+    return np.asarray(resized)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    drawing = image.convert("RGBA")
+    on_white, on_black = (
+        Image.alpha_composite(Image.new("RGBA", image.size, ground), drawing).convert("RGB")
+        for ground in ("white", "black")
+    )
+    return max(on_white, on_black, key=lambda seen: np.ptp(np.asarray(seen), axis=(0, 1)).any())

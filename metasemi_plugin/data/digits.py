@@ -32,8 +32,8 @@ def build(args: argparse.Namespace, ulb_views: Mapping[str, str]) -> Splits:
     return make_splits(
         args,
         ulb_views,
-        train=digits.at(train),
-        test=digits.at(test),
+        train=Images(digits.pixels[train], digits.targets[train]),
+        test=Images(digits.pixels[test], digits.targets[test]),
         class_names=[str(digit) for digit in range(10)],
         flip=False,
         padding_mode="constant",

@@ -5,8 +5,10 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from metasemi_plugin.data.rows import Rows, blocks
 
-def fingerprint(parts: Mapping[str, Iterable[np.ndarray]]) -> str:
+
+def fingerprint(parts: Mapping[str, Iterable[np.ndarray | Rows]]) -> str:
     """SHA-256, in hex, of the names of the parts and of the kind, shape and values of their arrays.
 
     It is the same whatever the order of an array's values in memory.
@@ -15,6 +17,6 @@ def fingerprint(parts: Mapping[str, Iterable[np.ndarray]]) -> str:
     for name, arrays in parts.items():
         for array in arrays:
             digest.update(f"{name} {array.dtype.str} {array.shape};".encode())
-            for start in range(0, len(array), 1024):  # in blocks, because some must be copied
-                digest.update(np.ascontiguousarray(array[start : start + 1024]).data)
+            for block in blocks(array):  # because some must be copied
+                digest.update(np.ascontiguousarray(block).data)
     return digest.hexdigest()

@@ -2,13 +2,14 @@
 
     data_dir/
       train/<class>/*        needed; num_labels of these images are labelled
-      test/<class>/*         the same classes; to test on
-      val/<class>/*          the same classes; to choose epochs and settings on
+      test/<class>/*         of the same classes, or some of them; to test on
+      val/<class>/*          the same; to choose epochs and settings on
       unlabeled/**           any further images, without labels
 
-`test/`, `val/` or `num_val` > 0 is needed to evaluate on. PNG, JPEG, BMP and WebP files of any
-size and colour mode; hidden and other files are ignored. Folders may be nested below a class;
-links to folders are followed only at the level of the classes and above.
+`test/`, `val/` or `num_val` > 0 is needed to evaluate on. Every kind of file that Pillow reads, of
+any size and mode; other files are counted, and named in the log and the record, but for hidden
+ones and what systems leave behind. Folders may be nested below a class; links to folders are
+followed only at the level of the classes and above.
 """
 
 import argparse
@@ -19,8 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-from metasemi_plugin.data.cache import cached_array
-from metasemi_plugin.data.decode import decode_files
+from metasemi_plugin.data.cache import cached_images
+from metasemi_plugin.data.class_folders import class_names, find_images, some
+from metasemi_plugin.data.decode import RESIZE, decode_files
+from metasemi_plugin.data.notes import Notes
 from metasemi_plugin.data.splits import Images, Splits, make_splits
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.options import Option
@@ -32,42 +35,45 @@ OPTIONS = [
         True,
         "mirror images left and right at random; false where a mirrored image means something else",
     ),
+    Option(
+        "resize",
+        str,
+        "crop",
+        "how an image of a folder that is not square becomes so: crop (its edges are cut off), pad "
+        "(black is added), stretch",
+    ),
 ]
+RESIZES = tuple(RESIZE)
 
-LAYOUT = "expected train/<class>/*.jpg, and test/ or val/ of the same shape"
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 # Part of the cache's fingerprint: raise it when `decode` makes other pixels from the same files.
-DECODER = 1
+DECODER = 2
 
 
 def build(args: argparse.Namespace, ulb_views: Mapping[str, str]) -> Splits:
     """The images below `args.data_dir`, each decoded once and resized to `args.img_size` squared.
 
-    The shorter side is resized and the centre is cropped. Decoded images are kept in
-    `data_dir/.metasemi_cache` until a file is added, removed or changed.
+    Decoded images are kept in `data_dir/.metasemi_cache` until a file is added, removed or changed.
 
     Raises:
         UserError: the folder is not laid out as above, the classes are not those of
-            `args.num_classes` or differ between the parts, there are too few images, or some
-            cannot be read; see also `make_splits`.
+            `args.num_classes`, there are too few images, or some cannot be read; see also
+            `make_splits`.
     """
     root = Path(args.data_dir).expanduser()
-    classes, parts = find_images(root)
-    if args.num_classes != len(classes):
-        raise UserError(
-            f"num_classes is {args.num_classes}, but {root / 'train'} has {len(classes)} class "
-            f"folders ({_some(classes)}): set num_classes to {len(classes)}"
-        )
+    classes, parts, left_out = find_images(root)
+    if wrong := wrong_num_classes(args.data_dir, args.num_classes):
+        raise UserError(f"num_classes: {wrong}")
     if not args.num_val and "val" not in parts and "test" not in parts:
         raise UserError(
             f"{root} has neither test/ nor val/ to evaluate on: add one, or set num_val to hold "
             "out training images"
         )
     files = [file for listing in parts.values() for file, _ in listing]
-    pixels = cached_array(
-        root / ".metasemi_cache" / f"images-{args.img_size}.npz",
+    pixels, decoded = cached_images(
+        root / ".metasemi_cache" / f"images-{args.img_size}-{args.resize}.bin",
         fingerprint(root, files),
-        lambda: decode_files(files, args.img_size),
+        (len(files), args.img_size, args.img_size, 3),
+        lambda images: decode_files(files, images, args.resize)._asdict(),
     )
     ends = np.cumsum([len(listing) for listing in parts.values()])[:-1]
     images = {
@@ -83,85 +89,23 @@ def build(args: argparse.Namespace, ulb_views: Mapping[str, str]) -> Splits:
         unlabelled=images.get("unlabeled"),
         class_names=classes,
         flip=args.flip,
+        notes=Notes(left_out, **decoded),
     )
 
 
-def find_images(root: Path) -> tuple[list[str], dict[str, list[tuple[str, int]]]]:
-    """List every image with its target, in a fixed order.
-
-    Returns:
-        The class names, sorted; and part ("train", "test", "val", "unlabeled"; only those there
-        are) -> files and targets, -1 for those of "unlabeled".
-
-    Raises:
-        UserError: a folder is missing or empty, or the parts have different classes.
-    """
-    if not root.is_dir():
-        raise UserError(f"data_dir {root} is not a folder: {LAYOUT}")
-    if not (root / "train").is_dir():
-        raise UserError(f"{root} has no folder train/: {LAYOUT}")
-    classes = _class_names(root / "train")
-    parts = {"train": _labelled_images(root / "train", classes)}
-    for part in ("val", "test"):
-        if (root / part).is_dir():
-            _check_same_classes(part, _class_names(root / part), classes)
-            parts[part] = _labelled_images(root / part, classes)
-    if (root / "unlabeled").is_dir():
-        parts["unlabeled"] = [(file, -1) for file in _images_below(root / "unlabeled")]
-    return classes, parts
-
-
-def _class_names(folder: Path) -> list[str]:
-    names = sorted(f.name for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
-    for name in names:
-        if folder.resolve().is_relative_to((folder / name).resolve()):
-            raise UserError(f"{folder / name} is a link back to a folder that it is in: remove it")
-    if not names:
-        raise UserError(f"{folder} has no class folders: {LAYOUT}")
-    return names
-
-
-def _check_same_classes(part: str, names: Sequence[str], train: Sequence[str]) -> None:
-    if names == train:
-        return
-    only = {
-        "train": [name for name in train if name not in names],
-        part: [name for name in names if name not in train],
-    }
-    differences = [f"only {where}/ has {_some(found)}" for where, found in only.items() if found]
-    raise UserError(
-        f"train/ and {part}/ must have the same class folders: {', '.join(differences)}"
+def wrong_num_classes(data_dir: str, num_classes: int) -> str | None:
+    """What to say where `data_dir` has class folders, but not `num_classes` of them."""
+    root = Path(data_dir).expanduser()
+    try:
+        classes = class_names(root)
+    except (UserError, OSError):
+        return None
+    if len(classes) == num_classes:
+        return None
+    return (
+        f"{num_classes}, but {root / 'train'} has {len(classes)} class folders ({some(classes)}): "
+        f"set it to {len(classes)}"
     )
-
-
-def _labelled_images(folder: Path, classes: Sequence[str]) -> list[tuple[str, int]]:
-    return [
-        (file, target)
-        for target, name in enumerate(classes)
-        for file in _images_below(folder / name)
-    ]
-
-
-def _images_below(folder: Path) -> list[str]:
-    """All image files, sorted; links to folders below are not followed, so there are no loops."""
-    found = []
-    for path, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            os.path.join(path, name)
-            for name in files
-            if name.lower().endswith(SUFFIXES) and not name.startswith(".")
-        ]
-    if not found:
-        raise UserError(
-            f"{folder} has no images: add some ({', '.join(SUFFIXES)}) or remove the folder"
-        )
-    return sorted(found)
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:10])
-    return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
 
 
 def fingerprint(root: Path, files: Sequence[str]) -> str:

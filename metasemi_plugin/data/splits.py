@@ -8,6 +8,8 @@ import numpy as np
 
 from metasemi_plugin.data.arrays import ImageArrays
 from metasemi_plugin.data.augment import PaddingMode
+from metasemi_plugin.data.notes import Notes
+from metasemi_plugin.data.rows import Rows, blocks
 from metasemi_plugin.data.split import hold_out, leave_out_fold, split_labels
 from metasemi_plugin.errors import UserError
 
@@ -28,12 +30,6 @@ class Images(NamedTuple):
     pixels: np.ndarray
     targets: np.ndarray
 
-    def at(self, positions: np.ndarray) -> "Images":
-        """Those at ascending, distinct `positions`: a copy, unless that is all of them."""
-        if len(positions) == len(self.targets):
-            return self
-        return Images(self.pixels[positions], self.targets[positions])
-
 
 def make_splits(
     args: argparse.Namespace,
@@ -48,6 +44,7 @@ def make_splits(
     flip: bool,
     translation: int | None = None,
     padding_mode: PaddingMode = "reflect",
+    notes: Notes = Notes(),  # noqa: B008
 ) -> Splits:
     """Hold out validation images, choose the labels, and normalise by the training images.
 
@@ -57,8 +54,8 @@ def make_splits(
     too good if the method had seen it unlabelled. Validation images are then used for nothing,
     because the cross-validation of Appendix D is one that can do without them.
 
-    The four sets know the `positions` of their images among all images of the data set: those of
-    `train` come first, then `unlabelled`, `val` and `test`.
+    The four sets share the pixels, and know the `positions` of theirs among all images of the data
+    set: those of `train` come first, then `unlabelled`, `val` and `test`.
 
     Args:
         args: num_val, num_labels, seed, include_lb_to_ulb, label_folds, label_fold, algorithm,
@@ -76,6 +73,7 @@ def make_splits(
         translation: by how many pixels weak views move at most; None: as `args.crop_ratio` says,
             int(H * (1 - crop_ratio)), as in USB.
         padding_mode: what moves in at the border of a weak view.
+        notes: for the record of the run.
 
     Returns:
         The splits; without validation images the test set is `eval`, and `test` is None.
@@ -90,21 +88,18 @@ def make_splits(
             "set num_val to 0"
         )
     lb, ulb, held = _choose(args, train.targets, class_names, labelled)
-    sizes = [0 if part is None else len(part.targets) for part in (train, unlabelled, val, test)]
-    _, at_unlabelled, at_val, at_test = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
-    validation = (train.at(held), held) if len(held) else (val, at_val)
-    scored = [(images, at) for images, at in (validation, (test, at_test)) if images is not None]
+    none = Images(train.pixels[:0], train.targets[:0])
+    parts = [train, unlabelled or none, val or none, test or none]
+    pixels = Rows([part.pixels for part in parts])
+    targets = np.concatenate([part.targets for part in parts])
+    ends = np.cumsum([len(part.targets) for part in parts])
+    _, at_unlabelled, at_val, at_test = np.split(np.arange(len(targets)), ends[:-1])
+    scored = [at for at in (held if len(held) else at_val, at_test) if len(at)]
     if not scored:
         raise UserError("nothing to evaluate on: set num_val, or add validation or test images")
 
-    mean, std = channel_statistics(train.at(np.union1d(lb, ulb)).pixels)
-    train_ulb = train.at(ulb)
-    if unlabelled is not None:
-        train_ulb = Images(
-            np.concatenate([train_ulb.pixels, unlabelled.pixels]),
-            np.concatenate([train_ulb.targets, unlabelled.targets]),
-        )
-        ulb = np.concatenate([ulb, at_unlabelled])
+    mean, std = channel_statistics(pixels.at(np.union1d(lb, ulb)))
+    ulb = np.concatenate([ulb, at_unlabelled])
     if ulb_views and not len(ulb):
         raise UserError(
             f"all {len(lb)} training images are labelled and none is left unlabelled: "
@@ -113,11 +108,12 @@ def make_splits(
     if translation is None:
         translation = _translation(train.pixels.shape[1], args.crop_ratio)
 
-    def arrays(images: Images, positions: np.ndarray, role, views) -> ImageArrays:
+    def arrays(positions: np.ndarray, role, views) -> ImageArrays:
         return ImageArrays(
-            images.pixels,
-            images.targets,
+            pixels.at(positions),
+            targets[positions],
             positions=positions,
+            notes=notes,
             mean=mean,
             std=std,
             views=views,
@@ -127,10 +123,10 @@ def make_splits(
             padding_mode=padding_mode,
         )
 
-    eval_, *test_ = (arrays(images, at, "lb", {"x_lb": "plain"}) for images, at in scored)
+    eval_, *test_ = (arrays(at, "lb", {"x_lb": "plain"}) for at in scored)
     return Splits(
-        train_lb=arrays(train.at(lb), lb, "lb", {"x_lb": "weak"}),
-        train_ulb=arrays(train_ulb, ulb, "ulb", ulb_views),
+        train_lb=arrays(lb, "lb", {"x_lb": "weak"}),
+        train_ulb=arrays(ulb, "ulb", ulb_views),
         eval=eval_,
         test=test_[0] if test_ else None,
         class_names=class_names,
@@ -176,14 +172,13 @@ def _translation(size: int, crop_ratio: float) -> int:
     return int(size * (1 - crop_ratio))
 
 
-def channel_statistics(pixels: np.ndarray) -> tuple[list[float], list[float]]:
+def channel_statistics(pixels: np.ndarray | Rows) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel of uint8 (N, H, W, 3), in units of 0..1."""
     # Exact, and without a float copy of everything: count the 256 values of each channel.
     counts = np.zeros((3, 256), dtype=np.int64)
-    for start in range(0, len(pixels), 1024):
-        chunk = pixels[start : start + 1024].reshape(-1, 3)
+    for block in blocks(pixels):
         for channel in range(3):
-            counts[channel] += np.bincount(chunk[:, channel], minlength=256)
+            counts[channel] += np.bincount(block[..., channel].ravel(), minlength=256)
     share = counts / counts.sum(axis=1, keepdims=True)
     value = np.arange(256) / 255
     mean = share @ value

@@ -10,6 +10,7 @@ from semilearn.core.utils import ALGORITHMS
 
 from metasemi_plugin import ranks
 from metasemi_plugin.data import mnist
+from metasemi_plugin.data.image_folder import RESIZES, wrong_num_classes
 from metasemi_plugin.data.split import indivisible, multiples
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.config import unknown
@@ -43,6 +44,7 @@ CHOICES = {
     "channels_last": CHANNELS_LAST,
     "mixup_partners": PARTNERS,
     "bn_statistics": STATISTICS,
+    "resize": RESIZES,
 }
 # The same of the options of semilearn's algorithms.
 HOST_ABOVE_ZERO = ("T", "mixup_alpha", "vat_eps", "n_sigma")
@@ -99,10 +101,8 @@ def _contradictions(v: dict) -> Iterator[tuple[str, str]]:
     ):
         yield (
             "bn_statistics",
-            (
-                f"{v['algorithm']} makes no passes of the averaged net over unlabelled images: use "
-                "precise, or auto"
-            ),
+            f"{v['algorithm']} makes no passes of the averaged net over unlabelled images: use "
+            "precise, or auto",
         )
     algorithm = ALGORITHMS[v["algorithm"]]
     linear = v["algorithm"] in HOST_VIEWS or issubclass(algorithm, MeanTeacher)
@@ -114,6 +114,8 @@ def _contradictions(v: dict) -> Iterator[tuple[str, str]]:
     has = known.get(v["dataset"], classes)
     if classes != has:
         yield "num_classes", f"{v['dataset']} has {has}; set it so"
+    elif v["dataset"] == "image_folder" and (wrong := wrong_num_classes(v["data_dir"], classes)):
+        yield "num_classes", wrong
     elif classes >= 1 and labels >= 1 and labels % classes and v["algorithm"] != "fullysupervised":
         yield "num_labels", indivisible(labels, classes)
 

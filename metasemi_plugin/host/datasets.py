@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from metasemi_plugin import random_numbers
 from metasemi_plugin.data import DATASETS, PAPER_DATASETS
 from metasemi_plugin.data.fingerprint import fingerprint
+from metasemi_plugin.data.notes import Notes
 from metasemi_plugin.data.torchvision_files import one_error
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.views import host_name_with_views, ulb_views
@@ -57,11 +58,12 @@ class SplitRecord(NamedTuple):
 
     `positions`: part -> int64, where its images stand among all images of the data set; empty for
     semilearn's own data sets, which do not tell. `hash`: SHA-256 over pixels, targets and
-    positions of all parts.
+    positions of all parts. `notes`: how the data were read.
     """
 
     positions: dict[str, np.ndarray]
     hash: str
+    notes: Notes
 
 
 def build_splits(args) -> dict[str, Dataset | None]:
@@ -95,7 +97,8 @@ def split_record(parts: Mapping[str, Any]) -> SplitRecord:
         for name, part in parts.items()
         if part is not None
     }
-    return SplitRecord(positions, fingerprint(arrays))
+    notes = getattr(parts["train_lb"], "notes", Notes())
+    return SplitRecord(positions, fingerprint(arrays), notes)
 
 
 def _host_splits(args) -> dict[str, Dataset | None]:

@@ -73,6 +73,7 @@ class RunRecord:
             **{k: getattr(args, k) for k in ("algorithm", "dataset", "num_labels", "net", "seed")},
             "config": {k: v for k, v in sorted(vars(args).items()) if k not in CALL_OPTIONS},
             "split": {"hash": split.hash, "file": SPLIT if split.positions else None},
+            "data": split.notes._asdict(),
             "git": checkout(),
             "versions": versions(),
             "hardware": hardware(algorithm.device),

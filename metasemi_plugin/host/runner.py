@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from metasemi_plugin import random_numbers
+from metasemi_plugin.data.notes import Notes
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host import checkpoint, files
 from metasemi_plugin.host.config import write_yaml
@@ -120,7 +121,7 @@ def announce(algorithm) -> None:
         f"{args.net} ({weights:,} parameters), {algorithm.device}, "
         f"seed {args.seed}, iterations {algorithm.it} to {args.num_train_iter}"
     )
-    lines = [line]
+    lines = [line, *getattr(parts["train_lb"], "notes", Notes()).lines()]
     if args.batch_size > (labelled := len(parts["train_lb"])):
         lines.append(
             f"batch_size {args.batch_size} is more than the {labelled} labelled images: some are "

@@ -66,7 +66,7 @@ class Stream(Dataset):
 @functools.lru_cache(maxsize=8)  # the labelled and the unlabelled stream, and those beside them
 def _order(seed: tuple[int, ...], length: int) -> np.ndarray:
     """The permutation of one pass."""
-    return np.random.default_rng(np.random.SeedSequence(seed)).permutation(length)
+    return np.random.default_rng(seed).permutation(length)
 
 
 class Positions(Sampler):
@@ -75,9 +75,6 @@ class Positions(Sampler):
     def __init__(self, batch_size: int):
         self.batch_size = batch_size
         self.start = self.stop = 0
-
-    def __len__(self) -> int:
-        return (self.stop - self.start) * self.batch_size
 
     def __iter__(self) -> Iterator[int]:
         return iter(range(self.start * self.batch_size, self.stop * self.batch_size))

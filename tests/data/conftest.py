@@ -32,6 +32,7 @@ def make_args(tmp_path):
             "label_folds": 0,
             "label_fold": 0,
             "flip": True,
+            "resize": "crop",
         }
         return argparse.Namespace(**{**args, **changes})
 

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from metasemi_plugin.data import image_folder
-from metasemi_plugin.data.cache import cached_array
+from metasemi_plugin.data.cache import cached_images
+from metasemi_plugin.data.class_folders import find_images
 from metasemi_plugin.data.decode import decode_files
 from metasemi_plugin.data.torchvision_files import one_error
 from metasemi_plugin.errors import UserError
@@ -26,7 +26,12 @@ def encoded(kind):
     return buffer.getvalue()
 
 
-WHOLE = {kind: encoded(kind) for kind in ("PNG", "JPEG", "WEBP", "BMP")}
+def decoded(files, size):
+    images = np.zeros((len(files), size, size, 3), dtype=np.uint8)
+    return images, decode_files([str(file) for file in files], images)
+
+
+WHOLE = {kind: encoded(kind) for kind in ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")}
 changes = st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=8)
 
 
@@ -46,7 +51,7 @@ def test_changed_bytes_are_decoded_or_named(tmp_path, kind, changes, length):
     file = tmp_path / f"a.{kind.lower()}"
     file.write_bytes(content)
     try:
-        assert decode_files([str(file)], 4).shape == (1, 4, 4, 3)
+        decoded([file], 4)
     except UserError as error:
         message = str(error)
     else:
@@ -72,21 +77,21 @@ def test_colours_of_16_bits(tmp_path, bits):
     parts = [(b"IHDR", header), (b"IDAT", zlib.compress(row * 4)), (b"IEND", b"")]
     file = tmp_path / "a.png"
     file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts))
-    np.testing.assert_array_equal(
-        decode_files([str(file)], 4)[0], np.broadcast_to(levels[:3], (4, 4, 3))
-    )
+    images, found = decoded([file], 4)
+    np.testing.assert_array_equal(images[0], np.broadcast_to(levels[:3], (4, 4, 3)))
+    assert found.cut == 1
 
 
 def test_a_pipe_is_named_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(UserError, match=r"pipe\.png \(not a regular file\)"):
-        decode_files([str(tmp_path / "pipe.png")], 4)
+        decoded([tmp_path / "pipe.png"], 4)
 
 
 def test_a_link_to_itself_is_named(tmp_path):
     os.symlink(tmp_path / "a.png", tmp_path / "a.png")
     with pytest.raises(UserError, match=r"a\.png .*symbolic links"):
-        decode_files([str(tmp_path / "a.png")], 4)
+        decoded([tmp_path / "a.png"], 4)
 
 
 @pytest.mark.parametrize("target", [".", "..", "../.."])
@@ -94,17 +99,17 @@ def test_a_class_that_links_back_is_named(tmp_path, add_images, target):
     add_images("data/train/a", 1)
     os.symlink(target, tmp_path / "data/train/b")
     with pytest.raises(UserError, match=r"train/b is a link back to a folder that it is in"):
-        image_folder.find_images(tmp_path / "data")
+        find_images(tmp_path / "data")
 
 
 def test_classes_with_odd_names(tmp_path, add_images):
     names = ["a b", " ", "été", "猫", "🐈", "<b>x", "a'\"&b", "-x", "$x", "%s"]
     for name in names:
         add_images(f"train/{name}", 1)
-    classes, parts = image_folder.find_images(tmp_path)
+    classes, parts, _ = find_images(tmp_path)
     assert classes == sorted(names)
     assert len(parts["train"]) == len(names)
-    assert decode_files([file for file, _ in parts["train"]], 4).shape == (len(names), 4, 4, 3)
+    decoded([file for file, _ in parts["train"]], 4)
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
@@ -113,18 +118,23 @@ def test_two_processes_make_one_cache(tmp_path):
     here = multiprocessing.get_context("fork")
     both_make = here.Barrier(2, timeout=60)
 
-    def make():
+    numbers = np.arange(300_000) % 251
+
+    def fill(images):
         both_make.wait()
-        return np.arange(300_000)
+        images[:] = numbers
+        return {}
 
     def use():
-        array = cached_array(tmp_path / "cache" / "a.npz", "x", make)
-        sys.exit(int((array != np.arange(300_000)).any()))
+        images, _ = cached_images(tmp_path / "cache" / "a.bin", "x", numbers.shape, fill)
+        sys.exit(int((images != numbers).any()))
 
     assert exit_codes_of_two(here, use) == [0, 0]
-    third = cached_array(tmp_path / "cache" / "a.npz", "x", lambda: pytest.fail("made again"))
-    np.testing.assert_array_equal(third, np.arange(300_000))
-    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["a.npz"]
+    images, _ = cached_images(
+        tmp_path / "cache" / "a.bin", "x", numbers.shape, lambda _: pytest.fail("made again")
+    )
+    np.testing.assert_array_equal(images, numbers)
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["a.bin"]
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")

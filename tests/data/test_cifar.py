@@ -55,8 +55,8 @@ def test_every_image_is_the_one_at_its_position(build, cifar10):
     splits = build()
     for name in PARTS:
         part = getattr(splits, name)
-        assert part.images.flags.c_contiguous
-        np.testing.assert_array_equal(part.images, pixels[part.positions])
+        assert all(array.flags.c_contiguous for array in part.images.arrays)
+        np.testing.assert_array_equal(part.images[:], pixels[part.positions])
         np.testing.assert_array_equal(part.targets, labels[part.positions])
 
 
@@ -116,7 +116,7 @@ def test_all_are_normalised_by_the_images_trained_on(build, cifar10):
 def test_weak_views_move_by_up_to_4_pixels_and_half_are_mirrored(build, cifar10, seen, moves):
     splits = build(views={"x_ulb_w": "weak"})
     for part, key in ((splits.train_lb, "x_lb"), (splits.train_ulb, "x_ulb_w")):
-        image = part.images[3]
+        image = part.images[:][3]
         straight, mirrored = moves(image, 4), moves(image[:, ::-1], 4)
         views = [view.tobytes() for view in seen(part, key, 3, 1500)]
         found = {(view in mirrored, (straight | mirrored)[view]) for view in views}
@@ -127,7 +127,7 @@ def test_weak_views_move_by_up_to_4_pixels_and_half_are_mirrored(build, cifar10,
 @pytest.mark.parametrize("name", ["eval", "test"])
 def test_images_to_evaluate_on_are_shown_as_they_are(name, build, cifar10, seen):
     part = getattr(build(), name)
-    np.testing.assert_array_equal(seen(part, "x_lb", 3, 2), part.images[[3, 3]])
+    np.testing.assert_array_equal(seen(part, "x_lb", 3, 2), part.images[np.array([3, 3])])
 
 
 def test_without_validation_images_the_test_set_is_evaluated(build, cifar10):

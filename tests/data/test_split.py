@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from metasemi_plugin.data.split import hold_out, leave_out_fold, split_labels
+from metasemi_plugin.data.split import OPTIONS, hold_out, leave_out_fold, split_labels
 from metasemi_plugin.errors import UserError
 
 TARGETS = np.random.default_rng(0).permutation(np.repeat(np.arange(4), [50, 30, 20, 100]))
@@ -27,6 +27,34 @@ def test_the_seed_alone_chooses_the_labels():
     first, again, other = (split_labels(TARGETS, 40, 4, seed)[0].tolist() for seed in (1, 1, 2))
     assert first == again
     assert first != other
+
+
+def shuffled(seed, purpose):
+    """The images of each class, as they are drawn for a purpose."""
+    rng = np.random.default_rng([seed, purpose])
+    return [rng.permutation(np.flatnonzero(label == TARGETS)) for label in range(4)]
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_the_choices_are_those_of_earlier_versions(seed):
+    """As a run that goes on from a checkpoint of theirs must have the same split."""
+    labelled, _ = split_labels(TARGETS, 12, 4, seed)
+    assert labelled.tolist() == sorted(i for members in shuffled(seed, 1) for i in members[:3])
+    _, validation = hold_out(TARGETS, 20, 4, seed)
+    held = zip(shuffled(seed, 2), (5, 3, 2, 10), strict=True)
+    assert validation.tolist() == sorted(i for members, n in held for i in members[:n])
+    _, fold = leave_out_fold(TARGETS, 7, 3, 4, seed)
+    assert fold.tolist() == sorted(np.concatenate(shuffled(seed, 3))[3::7])
+
+
+def test_nothing_is_held_out_unless_it_is_said():
+    assert {option.name: (option.type, option.default) for option in OPTIONS} == dict.fromkeys(
+        ("num_val", "label_folds", "label_fold"), (int, 0)
+    )
+
+
+def test_one_label():
+    assert split_labels(np.zeros(3), 1, 1, seed=0)[0].shape == (1,)
 
 
 def test_fewer_labels_are_part_of_more():
@@ -77,6 +105,12 @@ def test_held_out_images_are_stratified_and_exactly_as_many(num_val, per_class):
     assert counts(TARGETS[validation]) == per_class  # shares of 50, 30, 20 and 100
 
 
+def test_the_first_of_equal_classes_are_held_out_of():
+    targets = np.repeat(np.arange(40), [4, 3] * 20)
+    _, validation = hold_out(targets, 5, 40, seed=0)
+    assert targets[validation].tolist() == [0, 2, 4, 6, 8]
+
+
 def test_the_seed_alone_chooses_what_is_held_out():
     first, again, other = (hold_out(TARGETS, 20, 4, seed)[1].tolist() for seed in (1, 1, 2))
     assert first == again
@@ -119,6 +153,15 @@ def test_the_seed_alone_chooses_the_folds():
         leave_out_fold(LABELLED, 4, 1, 4, seed)[1].tolist() for seed in (1, 1, 2)
     )
     assert first == again != other
+
+
+def test_two_folds():
+    one, other = (leave_out_fold(LABELLED, 2, fold, 4, seed=0) for fold in range(2))
+    assert one[0].tolist() == other[1].tolist()
+
+
+def test_as_many_folds_as_a_class_has_labels():
+    assert counts(LABELLED[leave_out_fold(LABELLED, 10, 9, 4, seed=0)[1]])[:3] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(

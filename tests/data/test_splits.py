@@ -30,7 +30,7 @@ def build(make_args):
 
 
 def numbers(dataset):
-    return dataset.images[:, 0, 0, 0].tolist()
+    return dataset.images[:][:, 0, 0, 0].tolist()
 
 
 def test_the_test_set_is_evaluated_when_there_is_no_validation_set(build):
@@ -97,7 +97,7 @@ def test_views_and_roles(build):
 
 def test_everything_is_normalised_by_the_training_images_that_stay(build):
     splits = build(num_val=12, test=images(100, 9))
-    stay = splits.train_ulb.images / 255
+    stay = splits.train_ulb.images[:] / 255
     for part in splits[:4]:
         np.testing.assert_allclose(part.mean, stay.mean(axis=(0, 1, 2)))
         np.testing.assert_allclose(part.std, stay.std(axis=(0, 1, 2)))

@@ -39,7 +39,7 @@ def test_every_image_is_the_one_at_its_position(build, stl10):
     splits = build()
     for name in PARTS:
         part = getattr(splits, name)
-        np.testing.assert_array_equal(part.images, pixels[part.positions])
+        np.testing.assert_array_equal(part.images[:], pixels[part.positions])
 
 
 @pytest.mark.parametrize("with_labelled", [True, False])
@@ -63,7 +63,7 @@ def test_all_images_labelled(build, stl10):
 
 def test_weak_views_move_by_up_to_12_pixels_and_half_are_mirrored(build, stl10, seen, moves):
     part = build().train_lb
-    image = part.images[3]
+    image = part.images[:][3]
     straight, mirrored = moves(image, 12), moves(image[:, ::-1], 12)
     views = [view.tobytes() for view in seen(part, "x_lb", 3, 300)]
     dy, dx = zip(*((straight | mirrored)[view] for view in views), strict=True)

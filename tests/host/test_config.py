@@ -108,6 +108,7 @@ def test_an_algorithms_option_belongs_to_it_alone():
         ("multiprocessing_distributed", "true", "say how many with world_size"),
         ("world_size", "2", "set multiprocessing_distributed as well, or start with torchrun"),
         ("mixup_partners", "all", "mixup_partners: unknown 'all'; one of batch, rank"),
+        ("resize", "fit", "resize: unknown 'fit'; one of crop, pad, stretch"),
         ("save_name", "..", "save_name: must be one folder name"),
         ("save_name", "", "save_name: must be one folder name"),
         ("save_name", "a\0b", "save_name: must be one folder name"),

@@ -1,5 +1,6 @@
 """CIFAR-10 in both protocols behind our loaders, on images made here in place of torchvision's."""
 
+import json
 from pathlib import Path
 from urllib.error import URLError
 
@@ -7,9 +8,11 @@ import numpy as np
 import pytest
 import semilearn
 import torchvision
+from PIL import Image
 
 from metasemi_plugin import train
 from metasemi_plugin.errors import UserError
+from metasemi_plugin.host.config import resolve
 from metasemi_plugin.host.datasets import split_record
 
 
@@ -140,3 +143,57 @@ def test_the_record_without_a_test_set(build, tiny_run):
 def test_sizes_that_do_not_fit_are_named(changes, message, cifar10, options, build):
     with pytest.raises(UserError, match=message):
         build(**{**options(), **changes})
+
+
+@pytest.fixture
+def photos(tiny_run, tmp_path):
+    """Options of a run on three classes of 16-bit pictures, of which test/ has two."""
+    for part in ("train/a", "train/b", "train/c", "test/a", "test/b"):
+        (tmp_path / "photos" / part).mkdir(parents=True)
+        for i in range(4):
+            pixels = np.random.default_rng(i).integers(100, 4000, (16, 16), dtype=np.uint16)
+            pixels[0, :2] = 100, 4000
+            Image.fromarray(pixels).save(tmp_path / "photos" / part / f"{i}.png")
+    return tiny_run(
+        dataset="image_folder",
+        data_dir=str(tmp_path / "photos"),
+        num_classes=3,
+        num_labels=6,
+        save_name="run",
+    )
+
+
+def test_how_a_folder_was_read_is_in_the_log_and_the_record(photos, tmp_path, capsys):
+    for name in ("train/a/x.heic", "test/b/x.heic", "train/list.csv"):
+        (tmp_path / "photos" / name).touch()
+    train(**photos)
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["data"] == {
+        "left_out": {".heic": 2, ".csv": 1},
+        "ranges": {"integer": [100, 4000]},
+        "cut": 0,
+    }
+    for text in (capsys.readouterr().out, (tmp_path / "run" / "log.txt").read_text()):
+        assert "2 .heic, 1 .csv, to read .heic, pip install pillow-heif" in text
+        assert "the lowest, 100, becomes black and the highest, 4000, white" in text
+
+
+def test_a_test_set_that_lacks_a_class_is_evaluated(photos):
+    assert 0 <= train(**photos)["last_error"] <= 100
+
+
+@pytest.mark.parametrize("labels", [6, 8])
+def test_the_class_folders_say_that_num_classes_is_wrong(photos, labels):
+    with pytest.raises(UserError) as raised:
+        resolve(None, {**photos, "num_classes": 4, "num_labels": labels})
+    (line,) = str(raised.value).splitlines()
+    assert "num_classes: 4, but" in line
+    assert line.endswith("photos/train has 3 class folders ('a', 'b', 'c'): set it to 3")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_labels_that_cannot_be_divided_among_the_class_folders(photos, there, tmp_path):
+    if not there:
+        photos["data_dir"] = str(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"num_labels: 8 .* 3 classes: use 6 or 9"):
+        resolve(None, {**photos, "num_labels": 8})

@@ -163,7 +163,7 @@ def test_data_that_have_changed_are_refused(tiny_run, stop, monkeypatch):
 
     def one_pixel_off(args, ulb_views):
         splits = digits(args, ulb_views)
-        splits.eval.images[0, 0, 0] ^= 1
+        splits.eval.images.arrays[-1][0, 0, 0] ^= 1
         return splits
 
     monkeypatch.setitem(DATASETS, "digits", one_pixel_off)

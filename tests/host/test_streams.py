@@ -1,5 +1,7 @@
 """Positions decide what a loader gives: not workers, epochs, evaluations or a resume."""
 
+import numpy as np
+import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
@@ -16,8 +18,11 @@ class Numbers(Dataset):
         return {"i": i, "r": torch.rand(())}
 
 
-class Batches(Numbers):
-    """The same, read a batch at a time with a generator."""
+class Batches(Dataset):
+    """The same, read a batch at a time with a generator, and only so."""
+
+    def __len__(self):
+        return 10
 
     def read(self, indices, generator):
         return {
@@ -50,6 +55,38 @@ def test_order_and_augmentation_follow_seed_and_stream():
         assert [r for _, r in other] != [r for _, r in base]
 
 
+def test_no_two_batches_are_augmented_alike():
+    for dataset in (Batches(), Numbers()):
+        drawn = [number for _, numbers in read(dataset, stop=10) for number in numbers]
+        assert len(set(drawn)) == 40
+
+
+@pytest.mark.parametrize(("seed", "stream"), [(7, 0), (3, 1)])
+def test_the_numbers_are_those_of_earlier_versions(seed, stream):
+    """As a run that goes on from a checkpoint of theirs must have the same data."""
+    orders = [np.random.default_rng((seed, stream, 0, n)).permutation(10).tolist() for n in (0, 1)]
+    batches = read(Batches(), seed, stream, stop=5)
+    assert [i for indices, _ in batches for i in indices] == orders[0] + orders[1]
+    for number, (_, drawn) in enumerate(batches):
+        drawn_from = np.random.SeedSequence((seed, stream, 1, 4 * number)).generate_state(1)[0]
+        generator = torch.Generator().manual_seed(int(drawn_from))
+        assert drawn == torch.rand(4, generator=generator).tolist()
+    assert type(Stream(Batches(), seed, stream).index(3)) is int
+
+
+def test_no_positions_before_it_is_said_which():
+    assert list(Positions(batch_size=4)) == []
+
+
+def test_views_of_different_lengths_are_an_error():
+    class Uneven(Batches):
+        def read(self, indices, generator):
+            return {"i": torch.tensor(indices), "r": torch.zeros(3)}
+
+    with pytest.raises(ValueError, match="shorter"):
+        Stream(Uneven(), seed=0, stream=0).__getitems__([0, 1, 2, 3])
+
+
 def test_a_later_start_continues_the_same_stream():
     assert read(Batches(), start=3) == read(Batches())[3:]
 
@@ -59,8 +96,9 @@ def test_workers_change_nothing():
         assert read(dataset, workers=2) == read(dataset)
 
 
-def test_a_foreign_dataset_is_seeded_and_the_global_generators_left_alone():
-    stream = Stream(Numbers(), seed=0, stream=0)
+@pytest.mark.parametrize("dataset", [Numbers(), Batches()])
+def test_a_batch_is_seeded_and_the_global_generators_left_alone(dataset):
+    stream = Stream(dataset, seed=0, stream=0)
     before = torch.get_rng_state()
     first = [sample["r"].item() for sample in stream.__getitems__([4, 5])]
     assert torch.equal(torch.get_rng_state(), before)
@@ -80,5 +118,6 @@ def test_the_parts_of_processes_are_the_batch_of_one():
                 part.rank = rank, count
                 parts += part.__getitems__([4, 5, 6, 7])
                 assert len(parts) == (rank + 1) * 4 // count
-                assert len(part.whole().__getitems__([4, 5, 6, 7])) == 4
+                assert part.whole().__getitems__([4, 5, 6, 7]) == expected
+                assert part.rank == (rank, count)
             assert parts == expected
