@@ -65,8 +65,9 @@ def one_error(folder: Path, not_needed: Sequence[str] = ()) -> Iterator[None]:
                 f"{', '.join(damaged)}: damaged or not the original (the MD5 differs); delete it, "
                 f"then {remedy}"
             ) from error
+        why = " ".join(str(error).split())  # torchvision's own may have several lines
         raise UserError(
-            f"data_dir: {folder.name} is not in {folder} and could not be downloaded ({error}); "
+            f"data_dir: {folder.name} is not in {folder} and could not be downloaded ({why}); "
             f"{remedy}"
         ) from error
 
