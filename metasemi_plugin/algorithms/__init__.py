@@ -8,7 +8,7 @@ from metasemi_plugin.algorithms.ict import ICT
 from metasemi_plugin.algorithms.learning_to_reweight import LearningToReweight
 from metasemi_plugin.algorithms.mask_trial import MaskTrial
 from metasemi_plugin.algorithms.metasemi import MetaSemi
-from metasemi_plugin.algorithms.mixmatch import InterleavedMixMatch
+from metasemi_plugin.algorithms.mixmatch import OriginalMixMatch
 from metasemi_plugin.algorithms.sntg import SNTG
 from metasemi_plugin.algorithms.supervised_mixup import SupervisedMixup
 from metasemi_plugin.algorithms.temporal_ensembling import TemporalEnsembling
@@ -21,6 +21,6 @@ ALGORITHMS = {
     "temporal_ensembling": TemporalEnsembling,
     "sntg": SNTG,
     "fast_swa": FastSWA,
-    "mixmatch_interleaved": InterleavedMixMatch,
+    "mixmatch_original": OriginalMixMatch,
     "metasemi_mask_trial": MaskTrial,
 }

@@ -9,7 +9,7 @@ from metasemi_plugin.algorithms.metasemi import MetaSemi
 
 
 class MaskTrial(MetaSemi):
-    """Meta-Semi whose mask is judged by more labelled images, or begins later.
+    """Meta-Semi (Wang et al., doi 10.26599/AIR.2022.9150011) with another judge, or a later mask.
 
     Eq. 9 asks whether a sample's gradient opposes that of X~, whose B images stand for all labelled
     ones. ``mask_labels`` images in their place see more of them, in the same iteration and so with

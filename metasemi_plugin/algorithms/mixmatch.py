@@ -8,7 +8,7 @@ from torch import Tensor
 from metasemi_plugin.algorithms.consistency import student_logits
 
 
-class InterleavedMixMatch(MixMatch):
+class OriginalMixMatch(MixMatch):
     """MixMatch (NeurIPS 2019, arXiv:1905.02249), Algorithm 1, with what semilearn's leaves out.
 
     The authors' code draws a lambda for each sample, and interleaves labelled and unlabelled images

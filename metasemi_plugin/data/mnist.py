@@ -1,4 +1,4 @@
-"""MNIST, Fashion-MNIST, KMNIST and EMNIST (balanced), 28x28 grey, as torchvision reads them."""
+"""MNIST, Fashion-MNIST, KMNIST, EMNIST (balanced): 28x28 grey, by torchvision."""
 
 import argparse
 from collections.abc import Mapping

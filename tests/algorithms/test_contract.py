@@ -56,7 +56,7 @@ TABLE = [
     ),
     Row("ict", ONE_WEAK, UNSUP),
     Row("mixmatch", TWO_WEAK, UNSUP),
-    Row("mixmatch_interleaved", TWO_WEAK, UNSUP),
+    Row("mixmatch_original", TWO_WEAK, UNSUP),
     Row("remixmatch", REMIXMATCH, {**UNSUP, "(u1)": "lambda_kl", "(rotation)": "lambda_rot"}),
     Row("fixmatch", WEAK_STRONG, UNSUP, {"p_cutoff": 0.0}),
     Row("uda", WEAK_STRONG, UNSUP, {"p_cutoff": 0.0}),

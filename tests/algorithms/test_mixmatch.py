@@ -20,7 +20,7 @@ WEIGHT, ALPHA, T = 30.0, 0.7, 0.4
 
 def test_step(build, batch):
     """Mid-ramp. 7 sub-batches of 6: the first one gets no sample of the first part, and so on."""
-    algorithm = prepare(build, "mixmatch_interleaved", ulb_loss_ratio=WEIGHT, mixup_alpha=ALPHA,
+    algorithm = prepare(build, "mixmatch_original", ulb_loss_ratio=WEIGHT, mixup_alpha=ALPHA,
                         T=T, unsup_warm_up=1.0, num_train_iter=8, num_eval_iter=8)  # fmt: skip
     algorithm.it = 2
     batch = {**batch, "x_ulb_s": torch.randn(U, 3, 16, 16).double()}

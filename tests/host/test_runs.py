@@ -18,7 +18,7 @@ HOST_ALGORITHMS = [
 ]  # fmt: skip
 ALGORITHMS = [
     *HOST_ALGORITHMS, "metasemi", "supervised_mixup", "ict", "learning_to_reweight",
-    "temporal_ensembling", "sntg", "fast_swa", "mixmatch_interleaved", "metasemi_mask_trial",
+    "temporal_ensembling", "sntg", "fast_swa", "mixmatch_original", "metasemi_mask_trial",
 ]  # fmt: skip
 
 
