@@ -43,6 +43,21 @@ def _sync_names(folder: Path) -> None:
         os.close(opened)
 
 
+def expect_ours(folder: Path, *names: str) -> None:
+    """Stop where files of these names are not those that a command has once written together.
+
+    Raises:
+        UserError: some of them are in the folder, and some are not.
+    """
+    missing = [name for name in names if not (folder / name).exists()]
+    if 0 < len(missing) < len(names):
+        there = next(name for name in names if name not in missing)
+        raise UserError(
+            f"{folder / there} would be replaced, but there is no {missing[0]} beside it: it is "
+            "not of an earlier call; move it away, or write to another folder"
+        )
+
+
 @contextmanager
 def writable(folder: Path) -> Iterator[None]:
     """A block in which what the system refuses becomes one error that says what to do.

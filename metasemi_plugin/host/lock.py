@@ -10,8 +10,7 @@ from typing import TextIO
 
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host import files
-
-LOCK = ".lock"
+from metasemi_plugin.host.run_folder import LOCK
 
 
 @contextmanager

@@ -29,13 +29,13 @@ from semilearn.core.hooks import Hook
 import metasemi_plugin
 from metasemi_plugin import machine, ranks
 from metasemi_plugin.errors import Interrupted, UserError
-from metasemi_plugin.host import bad_steps, checkpoint, files, processes
+from metasemi_plugin.host import bad_steps, checkpoint, files, processes, run_folder
 from metasemi_plugin.host.config import CALL_OPTIONS
 from metasemi_plugin.host.datasets import split_record
+from metasemi_plugin.host.run_folder import METRICS, RUN, SPLIT
 
 SCHEMA = 1
 PACKAGES = ("torch", "torchvision", "semilearn", "timm")
-RUN, METRICS, SPLIT = "run.json", "metrics.jsonl", "split.npz"
 
 
 class RunRecord:
@@ -55,12 +55,12 @@ class RunRecord:
     def __init__(self, folder: Path, args: argparse.Namespace, algorithm):
         self.folder, self.algorithm = folder, algorithm
         self.saved = algorithm.saved_record  # the state below as the checkpoint has it, or {}
-        before = _read(folder / RUN) if self.saved else {}
+        before = run_folder.recorded(folder) if self.saved else {}
         split = split_record(algorithm.dataset_dict)
         if self.saved and self.saved["split"] != split.hash:
             raise UserError(
                 f"the data of the run {folder} have changed since it was begun: bring them back, "
-                "or start the run over with --overwrite"
+                f"or {run_folder.start_over(folder, args)}"
             )
         if split.positions:
             buffer = io.BytesIO()
@@ -220,10 +220,10 @@ class RecordHook(Hook):
             if best or due:
                 content = checkpoint.to_bytes(finite(algorithm, algorithm.get_save_dict()))
                 if best:
-                    files.replace(record.folder / checkpoint.BEST, content)
+                    files.replace(record.folder / run_folder.BEST, content)
                 if due:
                     checkpoint.write_latest(record.folder, content)
-                    algorithm.saved_at = record.folder / checkpoint.LATEST, algorithm.it + 1
+                    algorithm.saved_at = record.folder / run_folder.LATEST, algorithm.it + 1
                     self.saved_last = time.monotonic()
             record.write("running", algorithm.it + 1)
         except OSError as error:
@@ -250,7 +250,7 @@ class RecordHook(Hook):
         if algorithm.saved_at is None:
             raise UserError("stopped, but nothing could be saved: the run starts over next time")
         _, iteration = algorithm.saved_at
-        config = algorithm.record.folder / "config.yaml"
+        config = algorithm.record.folder / run_folder.CONFIG
         return (
             f"stopped and saved at iteration {iteration}; resume with: "
             f"python -m metasemi_plugin train --c {shlex.quote(str(config))} --resume"
@@ -348,13 +348,6 @@ def peak_memory_mb(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 2**20
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
-
-
-def _read(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return {}
 
 
 def _it(line: str) -> float:

@@ -3,7 +3,6 @@
 import argparse
 import copy
 import logging
-import shutil
 import sys
 import warnings
 from collections.abc import Iterator
@@ -12,9 +11,9 @@ from pathlib import Path
 
 from metasemi_plugin import random_numbers
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.host import checkpoint, files
+from metasemi_plugin.host import checkpoint, files, run_folder
 from metasemi_plugin.host.config import write_yaml
-from metasemi_plugin.host.lock import LOCK, holder, in_use, locked
+from metasemi_plugin.host.lock import holder, in_use, locked
 from metasemi_plugin.host.processes import from_first, noticing_an_end, restarted, together
 from metasemi_plugin.host.stopping import stopping_on_signals
 
@@ -71,10 +70,10 @@ def _begin(folder: Path, args: argparse.Namespace, algorithm, resumed: bool) -> 
 
     with files.writable(folder):
         if not resumed:
-            _clear(folder)
-            write_yaml(args, folder / "config.yaml")
+            run_folder.clear(folder)
+            write_yaml(args, folder / run_folder.CONFIG)
         algorithm.record = RunRecord(folder, args, algorithm)
-        algorithm.tb_log = Curves(str(folder), "tensorboard", args.use_tensorboard)
+        algorithm.tb_log = Curves(str(folder), run_folder.CURVES, args.use_tensorboard)
         algorithm.record.begin()
 
 
@@ -89,7 +88,7 @@ def _noted(record, logger: logging.Logger, folder: Path) -> Iterator[None]:
     if record is None:
         yield
         return
-    with _log_file(logger, folder / "log.txt"), _end_noted(record):
+    with _log_file(logger, folder / run_folder.LOG), _end_noted(record):
         yield
 
 
@@ -158,29 +157,26 @@ def _claim(folder: Path, args: argparse.Namespace) -> bool:
     """Whether the run goes on from a checkpoint; else it starts afresh."""
     if args.resume and args.overwrite:
         raise UserError("--resume and --overwrite contradict each other; give one of them")
+    there = bool(run_folder.contents(folder))
     if args.resume:
         if not checkpoint.exists(folder):
+            instead = run_folder.start_over(folder, args) if there else "leave --resume out"
             raise UserError(
-                f"--resume: there is no checkpoint {folder / checkpoint.LATEST} to go on from; "
-                "--overwrite starts over"
+                f"--resume: there is no checkpoint {folder / checkpoint.LATEST} to go on from: "
+                f"{instead}"
             )
         return True
-    holds_a_run = folder.is_dir() and any(path.name != LOCK for path in folder.iterdir())
-    if holds_a_run and not args.overwrite:
-        raise UserError(
-            f"the run folder {folder} exists; --resume continues it, --overwrite replaces it, "
-            f"--save_name NAME takes another"
-        )
-    return False
-
-
-def _clear(folder: Path) -> None:
-    """Delete all in a run folder but the lock, which is held."""
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != LOCK:
-            path.unlink()
+    obstacle = run_folder.obstacle(folder, args)
+    if not there or (args.overwrite and obstacle is None):
+        return False
+    ways = ["--resume continues it"] if checkpoint.exists(folder) else []
+    ways += [
+        "--overwrite replaces it"
+        if obstacle is None
+        else f"--overwrite does not replace it, because it {obstacle}",
+        "--save_name NAME takes another",
+    ]
+    raise UserError(f"the run folder {folder} exists; {', '.join(ways)}")
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from torture import unequal
 from metasemi_plugin import train
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host import checkpoint, files
-from metasemi_plugin.host.checkpoint import BEST, LATEST, PREVIOUS, Unusable
+from metasemi_plugin.host.checkpoint import Unusable
+from metasemi_plugin.host.run_folder import BEST, LATEST, PREVIOUS
 
 
 @pytest.fixture(scope="module")

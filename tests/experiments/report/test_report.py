@@ -106,10 +106,30 @@ def test_the_page_needs_nothing_from_elsewhere(report):
 
 def test_the_same_records_give_the_same_bytes(report, tmp_path):
     folder, entries = report
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures/of_a_column_that_is_gone.png").touch()
+    write([entries[-1]._replace(column="gone")], tmp_path, "T", [])
+    assert len(list((tmp_path / "pictures").iterdir())) == 4
     write(entries, tmp_path, "A <title> & more", ["python -m <this>"])
     assert files(tmp_path) == files(folder)
+
+
+def test_what_no_report_has_written_stays(entry, tmp_path):
+    mine = tmp_path / "pictures/mine.png"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    write([entry("A", 0, [9.0])], tmp_path, "T", [])
+    write([entry("B", 0, [9.0])], tmp_path, "T", [])
+    assert mine.read_text() == "mine"
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_table_of_something_else_is_not_replaced(entry, tmp_path, capsys):
+    save(entry("", 0), tmp_path / "run")
+    (tmp_path / "results.csv").write_text("mine")
+    assert main(["report", str(tmp_path / "run"), "--out", str(tmp_path)]) == 2
+    assert f"{tmp_path}/results.csv would be replaced, but there is no table.md" in (
+        capsys.readouterr().err
+    )
+    assert (tmp_path / "results.csv").read_text() == "mine"
 
 
 def test_results_are_a_line_a_run(report):
