@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from metasemi_plugin import random_numbers
 from metasemi_plugin.data import DATASETS, PAPER_DATASETS
 from metasemi_plugin.data.fingerprint import fingerprint
+from metasemi_plugin.data.long_tail import class_sizes
 from metasemi_plugin.data.torchvision_files import one_error
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.views import host_name_with_views, ulb_views
@@ -99,7 +100,7 @@ def split_record(parts: Mapping[str, Any]) -> SplitRecord:
 
 
 def _host_splits(args) -> dict[str, Dataset | None]:
-    if args.num_labels % args.num_classes:
+    if args.lb_imb_ratio == 1 and args.num_labels % args.num_classes:
         raise UserError(
             f"num_labels: {args.num_labels} labels cannot be split evenly over the "
             f"{args.num_classes} classes of {args.dataset}"
@@ -130,7 +131,28 @@ def _host_splits(args) -> dict[str, Dataset | None]:
     for part in parts.values():
         if part is not None and part.targets is not None:
             part.targets = np.asarray(part.targets, dtype=np.int64)
+    _check_sizes(parts, args)
     return parts
+
+
+def _check_sizes(parts: Mapping[str, Any], args) -> None:
+    """The host takes what there is where a class has fewer images than are asked for.
+
+    Raises:
+        UserError: it has done so.
+    """
+    if args.algorithm == "fullysupervised":
+        return
+    lb = sum(class_sizes(args.num_labels, args.num_classes, args.lb_imb_ratio))
+    wanted = {"train_lb": ("num_labels", lb)}
+    if args.ulb_num_labels is not None:
+        ulb = sum(class_sizes(args.ulb_num_labels, args.num_classes, args.ulb_imb_ratio))
+        wanted["train_ulb"] = ("ulb_num_labels", ulb + lb * args.include_lb_to_ulb)
+    for part, (option, count) in wanted.items():
+        if len(parts[part]) < count:
+            raise UserError(
+                f"{option}: a class of {args.dataset} has fewer images than are asked for: lower it"
+            )
 
 
 @contextlib.contextmanager
