@@ -97,8 +97,7 @@ def options(algorithm: str) -> dict[str, Option]:
     )
 
     known = {
-        name: Option(name, *_typed(name, default), "")
-        for name, default in _host_defaults(algorithm)
+        name: Option(name, *_typed(name, default), "") for name, default in host_defaults(algorithm)
     }
     for argument in ALGORITHMS[algorithm].get_argument():
         name = argument.name.lstrip("-")
@@ -129,7 +128,7 @@ _OPTIONS = [
 
 
 @functools.cache
-def _host_defaults(algorithm: str) -> list[tuple[str, object]]:
+def host_defaults(algorithm: str) -> list[tuple[str, object]]:
     from semilearn import get_config
 
     state = random.getstate()

@@ -25,7 +25,7 @@ def loaded(folder: Path, name: str):
 
     if not (folder / CONFIG).exists():
         raise UserError(f"{folder} is no run folder: there is no config.yaml in it")
-    args = resolve(str(folder / CONFIG), {})
+    args = resolve(str(folder / CONFIG), {"resume": True})
     with no_host_warnings():
         silent = logging.Logger(__name__)
         algorithm = on_device(args.algorithm)(args, net_builder(args), None, silent)

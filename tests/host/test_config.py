@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.host.config import coerce, options, resolve, write_yaml
+from metasemi_plugin.host import launch
+from metasemi_plugin.host.checks import NOT_HERE
+from metasemi_plugin.host.config import CALL_OPTIONS, coerce, options, resolve, write_yaml
 from metasemi_plugin.options import Option
 
 
@@ -132,6 +134,13 @@ def test_an_algorithms_option_belongs_to_it_alone():
         ("label_folds", "1", r"label_folds: must be 0 \(none\), or at least 2"),
         ("max_bad_steps", "0", "max_bad_steps: must be at least 1"),
         ("num_save_iter", "0", "num_save_iter: must be at least 1"),
+        ("num_eval_iter", 2**63, "num_eval_iter: must be at most 9223372036854775807"),
+        ("lb_imb_ratio", "0", r"lb_imb_ratio: must be 1 \(all classes alike\), above, or below -1"),
+        ("ulb_imb_ratio", "-1", "ulb_imb_ratio: must be 1 "),
+        ("ulb_imb_ratio", "50", "ulb_imb_ratio: set ulb_num_labels as well"),
+        ("ulb_num_labels", "0", "ulb_num_labels: must be at least 1"),
+        ("ulb_num_labels", "41", "ulb_num_labels: 41 cannot be divided .* use 40 or 50"),
+        ("lb_imb_ratio", "401", "lb_imb_ratio: with num_labels 400, .* the smallest has none"),
         ("save_minutes", "0", "save_minutes: must be above 0"),
     ],
 )
@@ -153,6 +162,70 @@ def test_wrong_values_are_named(key, value, message):
 def test_options_of_semilearns_algorithms_are_checked(algorithm, key, value, message):
     with pytest.raises(UserError, match=f"{key}: {message}"):
         resolve(None, {"algorithm": algorithm, key: value})
+
+
+LONG_TAIL = {"lb_imb_ratio": 4, "ulb_num_labels": 40}
+
+
+@pytest.mark.parametrize(
+    ("others", "refused"),
+    [
+        ({"algorithm": "fullysupervised"}, {"lb_imb_ratio", "ulb_num_labels"}),
+        ({"dataset": "stl10"}, {"ulb_num_labels"}),
+        ({"dataset": "stl10", "protocol": "paper"}, {"lb_imb_ratio", "ulb_num_labels"}),
+        ({"num_labels": 41, "ulb_num_labels": 41, "ulb_imb_ratio": 2}, set()),
+    ],
+)
+def test_long_tails_are_refused_where_the_data_have_none(others, refused):
+    try:
+        resolve(None, LONG_TAIL | others)
+        found = set()
+    except UserError as error:
+        found = {line.split(": ")[1] for line in str(error).splitlines()}
+    assert found == refused
+
+
+class Noting(argparse.Namespace):
+    """Settings that note which of them are read."""
+
+    def __getattribute__(self, name):
+        noted.add(name)
+        return super().__getattribute__(name)
+
+
+noted: set[str] = set()
+OTHER = {
+    bool: lambda value: not value,
+    int: lambda value: (value or 0) + 1,
+    float: lambda value: value + 0.5,
+    str: lambda value: f"another {value}",
+}
+
+
+def test_each_option_of_the_host_is_read_or_refused(tiny_run, monkeypatch):
+    """Refused: any value but the host's own, with a reason."""
+    from semilearn import get_config
+
+    names = vars(get_config({"algorithm": "fixmatch"})).keys() - set(CALL_OPTIONS)
+    known = options("fixmatch")
+    refused = set()
+    for name in names:
+        other = OTHER[known[name].type](known[name].default)
+        try:
+            resolve(None, {"algorithm": "fixmatch", name: other})
+        except UserError as error:
+            if str(error) == f"command line: {name}: {NOT_HERE.get(name)}":
+                refused.add(name)
+    assert refused == set(NOT_HERE) == {
+        "train_sampler", "net_from_name", "imb_algorithm", "gpu", "rank", "dist_url",
+        "dist_backend", "max_length", "max_length_seconds", "sample_rate",
+    }  # fmt: skip
+
+    resolved = launch.resolve
+    monkeypatch.setattr(launch, "resolve", lambda *args: Noting(**vars(resolved(*args))))
+    long_tail = {"lb_imb_ratio": 2, "ulb_imb_ratio": 2, "ulb_num_labels": 50}
+    launch.train(None, tiny_run("fixmatch", save_name="run", **long_tail))
+    assert names - refused - noted == set()
 
 
 def test_fully_supervised_needs_no_number_of_labels():
