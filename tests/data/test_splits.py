@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from metasemi_plugin.data import splits
 from metasemi_plugin.data.splits import Images, channel_statistics, make_splits
 from metasemi_plugin.errors import UserError
 
@@ -56,7 +55,9 @@ def test_long_tails(build):
 
 
 def test_the_seed_draws_the_unlabelled_images(build, monkeypatch):
-    monkeypatch.setattr(splits, "split_labels", lambda *_, **__: (np.arange(6), None))
+    monkeypatch.setattr(
+        "metasemi_plugin.data.splits.split_labels", lambda *_, **__: (np.arange(6), None)
+    )
     first, again, other = (
         numbers(build(seed=seed, ulb_num_labels=9, test=images(100, 9)).train_ulb)
         for seed in (1, 1, 2)
