@@ -67,20 +67,18 @@ def parse(argv: list[str]) -> dict[str, str]:
 def report(summary: dict) -> str:
     """The summary of a run for people."""
     s = summary
-    validation = ""
-    if s["chosen_on"] == "validation":
-        validation = (
-            f"validation error: last {s['last_validation_error']:.2f} %, "
-            f"best {s['best_validation_error']:.2f} %\n"
-        )
+    chosen = f"(chosen on {s['chosen_on']}, iteration {s['best_iteration']})"
+    errors = "".join(
+        f"{name} error: last {s[f'last{of}']:.2f} %, "
+        f"median of the last 20 evaluations {s[f'median_last_20{of}']:.2f} %, "
+        f"best {s[f'best{of}']:.2f} % {chosen}\n"
+        for name, of in (("validation", "_validation_error"), ("test", "_error"))
+        if s[f"last{of}"] is not None
+    )
     return (
         f"\n{s['algorithm']} on {s['dataset']}, {s['num_labels']} labels, seed {s['seed']}: "
         f"{s['iterations']} iterations in {tqdm.format_interval(s['seconds'])}\n"
-        f"{validation}"
-        f"test error: last {s['last_error']:.2f} %, "
-        f"median of the last 20 evaluations {s['median_last_20_error']:.2f} %, "
-        f"best {s['best_error']:.2f} % "
-        f"(chosen on {s['chosen_on']}, iteration {s['best_iteration']})\n"
+        f"{errors}"
         f"run folder: {s['folder']}\n"
         f"curves: tensorboard --logdir {s['folder']}"
     )

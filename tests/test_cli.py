@@ -48,4 +48,5 @@ def test_with_validation_images_both_errors_are_reported(tiny_run, capsys):
     out = capsys.readouterr().out
     assert "validation error best" in out
     assert "validation error: last" in out
+    assert "test error: last" in out
     assert "(chosen on validation, iteration" in out

@@ -14,13 +14,17 @@ from metasemi_plugin.errors import UserError
 
 
 class Splits(NamedTuple):
-    """What a data set gives to a run. `eval` chooses the best epoch; `test` is scored beside it."""
+    """What a data set gives to a run. `eval` chooses the best epoch; `test` is scored beside it.
+
+    `chosen_on` is what `eval` holds: "validation" images, or those of the "test" set.
+    """
 
     train_lb: ImageArrays
     train_ulb: ImageArrays
     eval: ImageArrays
     test: ImageArrays | None
     class_names: list[str]
+    chosen_on: str
 
 
 class Images(NamedTuple):
@@ -141,6 +145,7 @@ def make_splits(
         eval=eval_,
         test=test_[0] if test_ else None,
         class_names=class_names,
+        chosen_on="test" if val is None and not len(held) else "validation",
     )
 
 

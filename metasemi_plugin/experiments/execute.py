@@ -143,7 +143,8 @@ class Progress:
         if failure is None:
             record = recorded(run.folder)
             took = tqdm.format_interval(record["seconds"])
-            what = f"complete: {run}: {record['test']['last']:.2f} % in {took}"
+            error = (record["test"] or record["eval"])["last"]
+            what = f"complete: {run}: {error:.2f} % in {took}"
         else:
             what = f"failed: {run}: {failure.why}"
         self.say(f"{what}  [{self.count()}, {self.left()} left]")

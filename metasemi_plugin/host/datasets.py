@@ -65,8 +65,10 @@ class SplitRecord(NamedTuple):
     hash: str
 
 
-def build_splits(args) -> dict[str, Dataset | None]:
+def build_splits(args) -> tuple[dict[str, Dataset | None], str]:
     """train_lb, train_ulb, eval and test (or None) for the run described by ``args``.
+
+    And what eval holds: "validation" images, or those of the "test" set.
 
     Raises:
         UserError: the data are missing or do not fit the options.
@@ -74,14 +76,15 @@ def build_splits(args) -> dict[str, Dataset | None]:
     build = DATASETS.get(args.dataset)
     if build is None:
         if args.protocol == "usb":
-            return _host_splits(args)
+            return _host_splits(args), "test"
         build = PAPER_DATASETS[args.dataset]
     splits = build(args, ulb_views(args))
-    return {part: getattr(splits, part) for part in ("train_lb", "train_ulb", "eval", "test")}
+    parts = {part: getattr(splits, part) for part in ("train_lb", "train_ulb", "eval", "test")}
+    return parts, splits.chosen_on
 
 
 def split_record(parts: Mapping[str, Any]) -> SplitRecord:
-    """The record of what `build_splits` returned; reads all pixels once."""
+    """The record of the parts that `build_splits` returned; reads all pixels once."""
     positions = {
         name: part.positions
         for name, part in parts.items()

@@ -115,7 +115,7 @@ class OnDevice:
         self.num_iter_per_epoch = -(-self.num_train_iter // self.epochs)
 
     def set_dataset(self):
-        splits = processes.one_first(lambda: build_splits(self.args))
+        splits, self.chosen_on = processes.one_first(lambda: build_splits(self.args))
         self.args.lb_dest_len, self.args.ulb_dest_len = (
             len(splits["train_lb"]),
             len(splits["train_ulb"]),

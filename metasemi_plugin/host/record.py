@@ -164,7 +164,7 @@ class RunRecord:
             "iterations": iterations,
             **{key: None if v is None else round(v, 6) for key, v in self.state().items()},
             "bad_steps": self.algorithm.bad_steps,
-            **results(self.algorithm.history),
+            **results(self.algorithm.history, self.algorithm.chosen_on),
         }
         files.replace(self.folder / RUN, f"{json.dumps(self.run, indent=2)}\n".encode())
         return self.run
@@ -276,15 +276,15 @@ def say(algorithm, line: str) -> None:
     print(line, flush=True)
 
 
-def results(history: list[dict]) -> dict[str, object]:
+def results(history: list[dict], chosen_on: str) -> dict[str, object]:
     """The errors that a run came to, in percent, on eval and on test, chosen on eval.
 
-    Where there are no validation images, eval is the test set.
+    Where there are no validation images, eval is the test set; test is None where there is none.
     """
     if not history:
         return {"chosen_on": None, "eval": None, "test": None}
     best = min(history, key=lambda scores: scores["eval"])
-    with_test = "test" in best
+    test = "test" if "test" in best else "eval" if chosen_on == "test" else None
 
     def of(part: str) -> dict[str, object]:
         return {
@@ -295,9 +295,9 @@ def results(history: list[dict]) -> dict[str, object]:
         }
 
     return {
-        "chosen_on": "validation" if with_test else "test",
+        "chosen_on": chosen_on,
         "eval": of("eval"),
-        "test": of("test" if with_test else "eval"),
+        "test": of(test) if test else None,
     }
 
 

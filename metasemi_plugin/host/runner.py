@@ -130,17 +130,22 @@ def announce(algorithm) -> None:
 
 
 def summarise(run: dict, folder: Path) -> dict:
-    """What people want to know of a record: errors in percent, chosen on eval."""
+    """What people want to know of a record: errors in percent, chosen on eval.
+
+    None stands for those on validation or test images where there are no such images.
+    """
     validation = run["eval"] if run["chosen_on"] == "validation" else {}
+    test = run["test"] or {}
     return {
         **{k: run[k] for k in ("algorithm", "dataset", "num_labels", "seed", "iterations")},
         "chosen_on": run["chosen_on"],
         "last_validation_error": validation.get("last"),
         "best_validation_error": validation.get("best"),
-        "last_error": run["test"]["last"],
-        "best_error": run["test"]["best"],
-        "best_iteration": run["test"]["best_iteration"],
-        "median_last_20_error": run["test"]["median_last_20"],
+        "median_last_20_validation_error": validation.get("median_last_20"),
+        "last_error": test.get("last"),
+        "best_error": test.get("best"),
+        "best_iteration": run["eval"]["best_iteration"],
+        "median_last_20_error": test.get("median_last_20"),
         "seconds": round(run["seconds"], 1),
         "folder": str(folder),
     }

@@ -40,6 +40,7 @@ def test_the_test_set_is_evaluated_when_there_is_no_validation_set(build):
     assert numbers(splits.train_ulb) == list(range(60))
     assert len(splits.train_lb) == 6
     assert splits.class_names == ["a", "b", "c"]
+    assert splits.chosen_on == "test"
 
 
 def test_long_tails(build):
@@ -78,6 +79,7 @@ def test_validation_images_are_evaluated_and_the_test_set_kept_for_the_end(build
 
 def test_validation_images_alone_are_enough(build):
     splits = build(val=images(200, 6))
+    assert splits.chosen_on == "validation"
     assert numbers(splits.eval) == list(range(200, 206))
     assert splits.test is None
 
@@ -86,6 +88,7 @@ def test_held_out_images_are_in_no_training_set(build):
     splits = build(num_val=12, test=images(100, 9))
     held = numbers(splits.eval)
     assert len(held) == 12
+    assert splits.chosen_on == "validation"
     assert sorted(held + numbers(splits.train_ulb)) == list(range(60))
     assert set(numbers(splits.train_lb)) <= set(numbers(splits.train_ulb))
     assert numbers(splits.test) == list(range(100, 109))

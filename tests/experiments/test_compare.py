@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import metasemi_plugin
+from metasemi_plugin.data import DATASETS
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.experiments import compare, execute
 from metasemi_plugin.experiments.compare import make, suite_of
@@ -38,6 +39,13 @@ def outcome(suite):
         course = record.metrics.drop(columns=TIMES).to_dict("records")
         found[run.args.save_name] = [*(record.run[k] for k in kept), course]
     return found
+
+
+def test_without_test_images_it_ends_as_well(command, inside, capsys, monkeypatch):
+    digits = DATASETS["digits"]
+    monkeypatch.setitem(DATASETS, "digits", lambda *args: digits(*args)._replace(test=None))
+    assert command("--seeds", "0", "--num_val", "100") == 0
+    assert "complete: tiny, metasemi, seed 0: " in capsys.readouterr().out
 
 
 def test_what_is_missing_is_made_once(command, inside, suite, capsys):

@@ -138,8 +138,8 @@ def _pictures_of(table: Path) -> list[str]:
 
 def _chosen(cells) -> str:
     chosen = sorted(cells["chosen_on"].dropna().unique())
-    if chosen == ["test"]:
-        return "The best evaluation is chosen on test, which flatters it."
+    if len(chosen) == 1 and chosen == sorted(cells["error_on"].dropna().unique()):
+        return f"The best evaluation is chosen on {chosen[0]}, which flatters it."
     if chosen == ["validation"]:
         return "The best evaluation is chosen on validation images; test is only reported."
     return (

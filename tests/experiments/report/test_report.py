@@ -211,6 +211,25 @@ def test_a_suite(suite, entry, tmp_path, capsys):
     assert "Times are iterations at the fastest pace" in (out / "table.md").read_text()
 
 
+def test_without_test_images_no_number_is_a_test_error(entry, tmp_path):
+    entries = [entry(row, 0, [30.0, 20.0 + n]) for n, row in enumerate("AB")]
+    for made in entries:
+        made.record.run["chosen_on"] = "validation"
+    write(entries, tmp_path, "T", [])
+    page = Page((tmp_path / "report.html").read_text())
+    told = (tmp_path / "table.md").read_text() + page.text + "".join(map(str, page.images))
+    assert "Validation error against iteration" in told
+    assert "Cost of an iteration against last validation error" in told
+    assert "Validation error after 20 s" in told
+    assert "est error" not in told
+    assert "The best evaluation is chosen on validation, which flatters it." in told
+    assert "- Errors on validation images, as there are no test images: A, B." in told
+    for name in ("error-by-iteration", "error-at-fixed-time", "cost"):
+        text = (tmp_path / f"pictures/{name}-cifar-10-250.svg").read_text()
+        assert "validation error, %" in text
+    assert set(pd.read_csv(tmp_path / "results.csv")["error_on"]) == {"validation"}
+
+
 def test_records_without_numbers(entry, tmp_path):
     """A run that failed before its first evaluation."""
     failed = entry("A", 0, [], status="failed", error="no")
