@@ -34,6 +34,9 @@ class Setting(NamedTuple):
     source: str
 
 
+_ALGORITHM = Setting("metasemi", "default")
+
+
 def resolve(path: str | None, overrides: Mapping[str, object]) -> argparse.Namespace:
     """The complete configuration of a run.
 
@@ -50,9 +53,8 @@ def resolve(path: str | None, overrides: Mapping[str, object]) -> argparse.Names
     """
     from metasemi_plugin.host.checks import impossible
 
-    settings = read_yaml(Path(path)) if path else {}
-    settings |= {key: Setting(value, "command line") for key, value in overrides.items()}
-    algorithm = settings.get("algorithm", Setting("metasemi", "default"))
+    settings, _ = settle(path, overrides)
+    algorithm = settings.get("algorithm", _ALGORITHM)
     known = options(_known_name("algorithm", algorithm))
     problems: list[str] = []
     wrong: set[str] = set()
@@ -78,6 +80,26 @@ def resolve(path: str | None, overrides: Mapping[str, object]) -> argparse.Names
         task = Path(path).stem if path else f"{values['dataset']}_{values['num_labels']}"
         values["save_name"] = f"{values['algorithm']}_{task}_{values['seed']}"
     return argparse.Namespace(**values)
+
+
+def settle(
+    path: str | None, overrides: Mapping[str, object]
+) -> tuple[dict[str, Setting], list[str]]:
+    """The settings of a file and those that win over it; see `resolve`.
+
+    Where they name another algorithm, what only the file's own knows is left out.
+
+    Returns:
+        The settings, and the keys that are left out.
+    """
+    settings = read_yaml(Path(path)) if path else {}
+    given = {key: Setting(value, "command line") for key, value in overrides.items()}
+    before, now = (s.get("algorithm", _ALGORITHM) for s in (settings, settings | given))
+    left_out: list[str] = []
+    if before.value != now.value:
+        own = options(_known_name("algorithm", before)).keys()
+        left_out = sorted(settings.keys() & own - options(_known_name("algorithm", now)).keys())
+    return {k: s for k, s in settings.items() if k not in left_out} | given, left_out
 
 
 def options(algorithm: str) -> dict[str, Option]:

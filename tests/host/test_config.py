@@ -7,7 +7,10 @@ from metasemi_plugin.errors import UserError
 from metasemi_plugin.host import launch
 from metasemi_plugin.host.checks import NOT_HERE
 from metasemi_plugin.host.config import CALL_OPTIONS, coerce, options, resolve, write_yaml
+from metasemi_plugin.host.views import supported_algorithms
 from metasemi_plugin.options import Option
+
+CONFIGS = Path(__file__).parents[2] / "config/metasemi"
 
 
 @pytest.fixture
@@ -230,6 +233,28 @@ def test_each_option_of_the_host_is_read_or_refused(tiny_run, monkeypatch):
 
 def test_fully_supervised_needs_no_number_of_labels():
     assert resolve(None, {"algorithm": "fullysupervised", "num_labels": "41"}).num_labels == 41
+
+
+def test_another_algorithm_leaves_out_what_only_the_files_own_knows(yaml, tiny_run, capsys):
+    path = yaml("algorithm: metasemi\nmixup_beta: 0.3\nteacher: student\nlr: 0.2\n")
+    args = resolve(path, {"algorithm": "fixmatch", "T": "0.7"})
+    assert (args.algorithm, args.lr, args.T) == ("fixmatch", 0.2, 0.7)
+    assert not hasattr(args, "mixup_beta")
+    for wrong in ({"mixup_beta": "0.3"}, {"mixup_bta": "0.3"}):
+        with pytest.raises(UserError, match="command line: unknown key 'mixup_b"):
+            resolve(path, {"algorithm": "fixmatch"} | wrong)
+    with pytest.raises(UserError, match=r"wrong.yaml: unknown key 'mixup_bta'"):
+        resolve(yaml("mixup_bta: 0.3\n", "wrong.yaml"), {"algorithm": "fixmatch"})
+    assert resolve(path, {"algorithm": "metasemi"}).mixup_beta == 0.3
+    launch.train(path, tiny_run("supervised", save_name="run"))
+    said = "options that supervised has not: mixup_beta, teacher: left out\n"
+    assert capsys.readouterr().out.count(said) == 1
+
+
+@pytest.mark.parametrize("name", ["digits_40", "folder_example", "cifar10_250"])
+def test_the_readmes_files_take_each_algorithm(name):
+    for algorithm in supported_algorithms():
+        resolve(f"{CONFIGS}/{name}.yaml", {"algorithm": algorithm})
 
 
 def test_whole_numbers_are_not_rounded():

@@ -15,8 +15,9 @@ from metasemi_plugin.experiments.report.reference import SOURCES
 
 RULE = (
     "Errors in percent, on test images if not said otherwise: mean ± sample standard deviation "
-    "over the seeds of the runs that are complete. Bold is the least mean of a column if it is ahead of the runner-up by more than "
-    "√(s₁² + s₂²) of their standard deviations; both need all their runs complete, two at least."
+    "over the seeds of the runs that are complete. Bold is the least mean of a column if it is "
+    "ahead of the runner-up by more than √(s₁² + s₂²) of their standard deviations; "
+    "both need all their runs complete, two at least."
 )
 
 
