@@ -6,6 +6,7 @@ from tqdm import tqdm
 
 from metasemi_plugin import train
 from metasemi_plugin.errors import INTERRUPTED, Interrupted, UserError
+from metasemi_plugin.options import Flag
 
 USAGE = """\
 usage: train.py --c FILE [--key value ...] [--resume | --overwrite]
@@ -26,6 +27,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         options = parse(argv)
         config = options.pop("c", None)
+        if isinstance(config, Flag):
+            raise UserError("--c: expected a file, got nothing")
         summary = train(config, **options)
         if speaks():
             print(report(summary))
@@ -43,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse(argv: list[str]) -> dict[str, str]:
-    """``--key value``, ``--key=value`` and ``--flag`` (true) as a dict.
+    """``--key value``, ``--key=value`` and ``--flag`` (a Flag) as a dict.
 
     Raises:
         UserError: a word that belongs to no option.
@@ -55,7 +58,7 @@ def parse(argv: list[str]) -> dict[str, str]:
         if word.startswith("--"):
             key, equals, value = word[2:].partition("=")
             key = key.replace("-", "_")
-            options[key] = value if equals else "true"
+            options[key] = value if equals else Flag("true")
             key = None if equals else key
         elif key is not None:
             options[key], key = word, None

@@ -1,9 +1,11 @@
 """Configuration: command line > YAML (and its bases) > defaults, checked, as a Namespace."""
 
 import argparse
+import ast
 import contextlib
 import difflib
 import functools
+import inspect
 import io
 import os
 import random
@@ -15,10 +17,9 @@ from ruamel.yaml import YAML
 
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host import files
-from metasemi_plugin.options import Option
+from metasemi_plugin.options import Flag, Option
 
-# Types of the host's options whose default is None.
-_HOST_TYPES = {"load_path": str, "ulb_num_labels": int, "imb_algorithm": str, "gpu": int}
+_PATHS = ("save_dir", "data_dir", "load_path", "pretrain_path")
 # What belongs to a call, not to a run: never part of the resolved configuration.
 CALL_OPTIONS = ("c", "base", "resume", "overwrite")
 _BOOLS = {
@@ -69,6 +70,7 @@ def resolve(path: str | None, overrides: Mapping[str, object]) -> argparse.Names
             problems.append(f"{setting.source}: {key}: {error}")
             wrong.add(key)
     values["algorithm"] = algorithm.value
+    values |= {key: os.path.expanduser(values[key]) for key in _PATHS if values[key]}
     problems += [
         f"{settings[key].source if key in settings else 'default'}: {key}: {what}"
         for key, what in impossible(values)
@@ -118,8 +120,10 @@ def options(algorithm: str) -> dict[str, Option]:
         optim,
     )
 
+    declared = _declared_types()
     known = {
-        name: Option(name, *_typed(name, default), "") for name, default in host_defaults(algorithm)
+        name: Option(name, declared.get(name, type(default)), default, "")
+        for name, default in host_defaults(algorithm)
     }
     for argument in ALGORITHMS[algorithm].get_argument():
         name = argument.name.lstrip("-")
@@ -162,8 +166,21 @@ def host_defaults(algorithm: str) -> list[tuple[str, object]]:
     return [(k, v) for k, v in vars(args).items() if k not in ("c", "base")]
 
 
-def _typed(name: str, default: object) -> tuple[type, object]:
-    return (_HOST_TYPES.get(name, str) if default is None else type(default)), default
+@functools.cache
+def _declared_types() -> dict[str, type]:
+    """Of the host's options, as its get_config declares them, whatever their defaults are."""
+    from semilearn import get_config
+
+    kinds = {"int": int, "float": float, "str": str, "str2bool": bool}
+    found = {}
+    for node in ast.walk(ast.parse(inspect.getsource(get_config))):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(attr="add_argument"), args=[*_, ast.Constant(str(name))]
+            ):
+                given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                found[name.lstrip("-").replace("-", "_")] = kinds[given.get("type", "str2bool")]
+    return found
 
 
 @contextlib.contextmanager
@@ -184,7 +201,7 @@ def read_yaml(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Setting]:
 
     That is a path relative to the file, or a list of them, of which later ones win.
     """
-    path = path.resolve()
+    path = Path(os.path.expanduser(path)).resolve()
     if path in chain:
         raise UserError(f"{path}: its base leads back to itself")
     content = load_mapping(path)
@@ -196,7 +213,7 @@ def read_yaml(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Setting]:
         )
     settings: dict[str, Setting] = {}
     for base in bases:
-        settings |= read_yaml(path.parent / base, (*chain, path))
+        settings |= read_yaml(path.parent / os.path.expanduser(base), (*chain, path))
     return settings | {key: Setting(value, str(path)) for key, value in content.items()}
 
 
@@ -234,6 +251,8 @@ def coerce(value: object, option: Option) -> object:
         ValueError: it can't be.
     """
     kind = option.type
+    if isinstance(value, Flag) and kind is not bool:
+        raise ValueError(f"expected {_article(kind)}, got nothing")
     if value in (None, "null", "None"):  # "None" is how USB's own YAML files write it
         if option.default in (None, ""):
             return option.default

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from metasemi_plugin.cli import parse
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host import launch
 from metasemi_plugin.host.checks import NOT_HERE
@@ -255,6 +256,32 @@ def test_another_algorithm_leaves_out_what_only_the_files_own_knows(yaml, tiny_r
 def test_the_readmes_files_take_each_algorithm(name):
     for algorithm in supported_algorithms():
         resolve(f"{CONFIGS}/{name}.yaml", {"algorithm": algorithm})
+
+
+def test_types_are_those_that_the_host_declares():
+    kinds = {name: option.type for name, option in options("fixmatch").items()}
+    declared = {"clip_grad": float, "gpu": int, "load_path": str, "world_size": int, "amp": bool,
+                "resume": bool, "include_lb_to_ulb": bool, "ulb_num_labels": int}  # fmt: skip
+    assert {name: kinds[name] for name in declared} == declared
+    assert resolve(None, {"clip_grad": "0.5"}).clip_grad == 0.5
+
+
+def test_home_is_expanded_in_paths(yaml, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    yaml("lr: 0.5\n", "base.yaml")
+    yaml("base: ~/base.yaml\ndata_dir: ~/photos\n", "sub/run.yaml")
+    given = dict.fromkeys(("save_dir", "load_path", "pretrain_path"), "~/x")
+    args = resolve("~/sub/run.yaml", given)
+    assert (args.lr, args.data_dir) == (0.5, f"{tmp_path}/photos")
+    assert args.save_dir == args.load_path == args.pretrain_path == f"{tmp_path}/x"
+
+
+def test_only_a_bool_may_be_given_without_a_value():
+    assert resolve(None, parse(["--amp", "--lr", "1"])).amp is True
+    for key, what in (("lr", "a number"), ("save_name", "text"), ("channels_last", "text")):
+        with pytest.raises(UserError, match=f"^command line: {key}: expected {what}, got nothing$"):
+            resolve(None, parse([f"--{key}"]))
+    assert resolve(None, {"channels_last": True}).channels_last == "true"
 
 
 def test_whole_numbers_are_not_rounded():
