@@ -78,10 +78,11 @@ def report(summary: dict) -> str:
         for name, of in (("validation", "_validation_error"), ("test", "_error"))
         if s[f"last{of}"] is not None
     )
+    bad = f"bad steps: {s['bad_steps']}, whose loss or gradient was not finite: undone\n"
     return (
         f"\n{s['algorithm']} on {s['dataset']}, {s['num_labels']} labels, seed {s['seed']}: "
         f"{s['iterations']} iterations in {tqdm.format_interval(s['seconds'])}\n"
-        f"{errors}"
+        f"{errors}{bad if s['bad_steps'] else ''}"
         f"run folder: {s['folder']}\n"
         f"curves: tensorboard --logdir {s['folder']}"
     )

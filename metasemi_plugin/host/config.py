@@ -70,7 +70,7 @@ def resolve(path: str | None, overrides: Mapping[str, object]) -> argparse.Names
             problems.append(f"{setting.source}: {key}: {error}")
             wrong.add(key)
     values["algorithm"] = algorithm.value
-    values |= {key: os.path.expanduser(values[key]) for key in _PATHS if values[key]}
+    values |= {key: os.path.expanduser(str(values[key])) for key in _PATHS if values[key]}
     problems += [
         f"{settings[key].source if key in settings else 'default'}: {key}: {what}"
         for key, what in impossible(values)

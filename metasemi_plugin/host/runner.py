@@ -29,10 +29,11 @@ def run(args: argparse.Namespace) -> dict:
     Raises:
         UserError: the folder exists and neither resume nor overwrite says what to do with it, it
             cannot be written, another process is at it, no checkpoint can be used, the
-            configuration does not fit the data or the backbone, the training diverges, or another
+            configuration does not fit the data or the backbone, the training diverges or has too many bad steps, or another
             process of the run has ended.
         Interrupted: SIGINT or SIGTERM came, and the run has been saved.
     """
+    from metasemi_plugin.host.bad_steps import require_few
     from metasemi_plugin.host.nets import net_builder
     from metasemi_plugin.host.on_device import on_device
     from metasemi_plugin.host.record import say
@@ -60,6 +61,7 @@ def run(args: argparse.Namespace) -> dict:
             announce(algorithm)
             with stopping_on_signals(algorithm), noticing_an_end(algorithm):
                 algorithm.train()
+            require_few(algorithm)
         return from_first(lambda: _finish(folder, algorithm))
 
 
@@ -137,7 +139,10 @@ def summarise(run: dict, folder: Path) -> dict:
     validation = run["eval"] if run["chosen_on"] == "validation" else {}
     test = run["test"] or {}
     return {
-        **{k: run[k] for k in ("algorithm", "dataset", "num_labels", "seed", "iterations")},
+        **{
+            k: run[k]
+            for k in ("algorithm", "dataset", "num_labels", "seed", "iterations", "bad_steps")
+        },
         "chosen_on": run["chosen_on"],
         "last_validation_error": validation.get("last"),
         "best_validation_error": validation.get("best"),
