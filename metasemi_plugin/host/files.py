@@ -1,6 +1,7 @@
 """Files that are replaced whole, and survive a loss of power once they are."""
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,8 @@ def replace(path: Path, *chunks: bytes, before_moving: Iterable[tuple[Path, Path
 
 
 def _sync_names(folder: Path) -> None:
+    if sys.platform == "win32":  # where folders cannot be opened
+        return
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)

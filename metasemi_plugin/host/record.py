@@ -11,11 +11,9 @@ import json
 import math
 import os
 import platform
-import resource
 import shlex
 import statistics
 import subprocess
-import sys
 import time
 from collections import defaultdict, deque
 from datetime import datetime, timezone
@@ -346,8 +344,7 @@ def peak_memory_mb(device: torch.device) -> float:
     """Largest memory so far in MiB: allocated on CUDA, else resident, of the whole process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+    return machine.peak_memory_mb()
 
 
 def _it(line: str) -> float:

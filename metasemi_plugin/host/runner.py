@@ -29,8 +29,8 @@ def run(args: argparse.Namespace) -> dict:
     Raises:
         UserError: the folder exists and neither resume nor overwrite says what to do with it, it
             cannot be written, another process is at it, no checkpoint can be used, the
-            configuration does not fit the data or the backbone, the training diverges or has too many bad steps, or another
-            process of the run has ended.
+            configuration does not fit the data or the backbone, the training diverges or has too
+            many bad steps, or another process of the run has ended.
         Interrupted: SIGINT or SIGTERM came, and the run has been saved.
     """
     from metasemi_plugin.host.bad_steps import require_few
