@@ -196,6 +196,8 @@ class OnDevice:
         self.register_hook(Hook(), "CheckpointHook", "HIGH")  # RecordHook saves, later
         self.register_hook(hooks.WallClockHook(), "TimerHook", "LOW")
         self.register_hook(hooks.ProgressHook(), "LoggingHook", "LOWEST")
+        for name in ("WANDBHook", "AimHook"):  # Curves log to both
+            self.register_hook(Hook(), name, "LOWEST")
         self.register_hook(hooks.PositionsHook())
         self.register_hook(RecordHook(), priority="LOWEST")
         self.register_hook(hooks.RestoreRandomHook(), priority="LOWEST")

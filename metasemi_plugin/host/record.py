@@ -227,9 +227,11 @@ class RecordHook(Hook):
         except OSError as error:
             what = f"cannot save to {record.folder} ({error.strerror or error})"
             if self.is_last_iter(algorithm):
+                saved = algorithm.saved_at is not None
+                then = "go on from there with --resume" if saved else "start over with --overwrite"
                 raise UserError(
                     f"{what} at the end of the training. {bad_steps.last_good(algorithm)} Make "
-                    "room or mend the permissions, then go on from there with --resume"
+                    f"room or mend the permissions, then {then}"
                 ) from error
             if not self.failed:
                 say(algorithm, f"{what}: the training goes on, and tries again at each interval")

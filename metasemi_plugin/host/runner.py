@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> dict:
         # Again, as another run may have been here in the meantime.
         resumed = from_first(lambda: _claim(folder, args))
         fallback = checkpoint.load(algorithm, folder) if resumed else None
-        from_first(lambda: _begin(folder, args, algorithm, resumed))
+        from_first(lambda: _begin(folder, args, algorithm, resumed, held))
         with _noted(algorithm.record, logger, folder):
             if fallback:
                 say(algorithm, fallback)
@@ -65,17 +65,24 @@ def run(args: argparse.Namespace) -> dict:
         return from_first(lambda: _finish(folder, algorithm))
 
 
-def _begin(folder: Path, args: argparse.Namespace, algorithm, resumed: bool) -> None:
+def _begin(
+    folder: Path, args: argparse.Namespace, algorithm, resumed: bool, held: ExitStack
+) -> None:
     """Begin the record in a folder that is this run's, and locked."""
-    from metasemi_plugin.host.curves import Curves
+    from metasemi_plugin.host.curves import Curves, quiet_writers
     from metasemi_plugin.host.record import RunRecord
+    from metasemi_plugin.host.trackers import tracking
 
+    names = run_folder.recorded(folder).get("trackers", {}) if resumed else {}
+    logs = held.enter_context(tracking(args, names))
+    held.enter_context(quiet_writers())
     with files.writable(folder):
         if not resumed:
             run_folder.clear(folder)
             write_yaml(args, folder / run_folder.CONFIG)
         algorithm.record = RunRecord(folder, args, algorithm)
-        algorithm.tb_log = Curves(str(folder), run_folder.CURVES, args.use_tensorboard)
+        algorithm.record.run["trackers"] = names
+        algorithm.tb_log = Curves(folder, args.use_tensorboard, logs)
         algorithm.record.begin()
 
 
