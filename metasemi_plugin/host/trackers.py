@@ -63,6 +63,7 @@ def _wandb(args: argparse.Namespace, names: dict[str, str]) -> Iterator[Log]:
 def _aim(args: argparse.Namespace, names: dict[str, str]) -> Iterator[Log]:
     run = aim.Run(
         run_hash=names.get("aim"),
+        force_resume=True,  # nobody else is at it: the run folder is locked
         repo=_folder(args, "aim"),
         experiment=args.save_name,
         system_tracking_interval=None,
