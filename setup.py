@@ -30,6 +30,8 @@ setup(
         "jinja2>=3.1",
         "matplotlib>=3.8",
         "pandas>=2.2",
+        "filelock>=3.16",
+        "psutil>=5.9",
     ],
     entry_points={"console_scripts": ["metasemi_plugin = metasemi_plugin.__main__:main"]},
     extras_require={

@@ -6,6 +6,7 @@ from tqdm import tqdm
 
 from metasemi_plugin import train
 from metasemi_plugin.errors import INTERRUPTED, Interrupted, UserError
+from metasemi_plugin.options import Flag
 
 USAGE = """\
 usage: train.py --c FILE [--key value ...] [--resume | --overwrite]
@@ -26,6 +27,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         options = parse(argv)
         config = options.pop("c", None)
+        if isinstance(config, Flag):
+            raise UserError("--c: expected a file, got nothing")
         summary = train(config, **options)
         if speaks():
             print(report(summary))
@@ -43,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse(argv: list[str]) -> dict[str, str]:
-    """``--key value``, ``--key=value`` and ``--flag`` (true) as a dict.
+    """``--key value``, ``--key=value`` and ``--flag`` (a Flag) as a dict.
 
     Raises:
         UserError: a word that belongs to no option.
@@ -55,7 +58,7 @@ def parse(argv: list[str]) -> dict[str, str]:
         if word.startswith("--"):
             key, equals, value = word[2:].partition("=")
             key = key.replace("-", "_")
-            options[key] = value if equals else "true"
+            options[key] = value if equals else Flag("true")
             key = None if equals else key
         elif key is not None:
             options[key], key = word, None
@@ -67,20 +70,19 @@ def parse(argv: list[str]) -> dict[str, str]:
 def report(summary: dict) -> str:
     """The summary of a run for people."""
     s = summary
-    validation = ""
-    if s["chosen_on"] == "validation":
-        validation = (
-            f"validation error: last {s['last_validation_error']:.2f} %, "
-            f"best {s['best_validation_error']:.2f} %\n"
-        )
+    chosen = f"(chosen on {s['chosen_on']}, iteration {s['best_iteration']})"
+    errors = "".join(
+        f"{name} error: last {s[f'last{of}']:.2f} %, "
+        f"median of the last 20 evaluations {s[f'median_last_20{of}']:.2f} %, "
+        f"best {s[f'best{of}']:.2f} % {chosen}\n"
+        for name, of in (("validation", "_validation_error"), ("test", "_error"))
+        if s[f"last{of}"] is not None
+    )
+    bad = f"bad steps: {s['bad_steps']}, whose loss or gradient was not finite: undone\n"
     return (
         f"\n{s['algorithm']} on {s['dataset']}, {s['num_labels']} labels, seed {s['seed']}: "
         f"{s['iterations']} iterations in {tqdm.format_interval(s['seconds'])}\n"
-        f"{validation}"
-        f"test error: last {s['last_error']:.2f} %, "
-        f"median of the last 20 evaluations {s['median_last_20_error']:.2f} %, "
-        f"best {s['best_error']:.2f} % "
-        f"(chosen on {s['chosen_on']}, iteration {s['best_iteration']})\n"
+        f"{errors}{bad if s['bad_steps'] else ''}"
         f"run folder: {s['folder']}\n"
         f"curves: tensorboard --logdir {s['folder']}"
     )

@@ -5,6 +5,8 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
+import psutil
+
 
 def cpu_info() -> dict[str, str]:
     """Of /proc/cpuinfo, the last CPU's entry; empty where there is no such file."""
@@ -25,7 +27,16 @@ def cpu_cores() -> int:
 
 def memory_gb() -> float:
     """Main memory in GiB."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return psutil.virtual_memory().total / 2**30
+
+
+def peak_memory_mb() -> float:
+    """The most main memory that this process has had, in MiB; on macOS what it has now."""
+    status = Path("/proc/self/status")  # on Linux only
+    if status.exists():
+        return int(status.read_text(encoding="utf-8").split("VmHWM:")[1].split()[0]) / 1024
+    now = psutil.Process().memory_info()
+    return getattr(now, "peak_wset", now.rss) / 2**20
 
 
 def package_version(package: str) -> str:

@@ -8,3 +8,7 @@ class Option(NamedTuple):
     type: type
     default: object
     help: str
+
+
+class Flag(str):
+    """The value "true" of an option that was given without one, as only a bool may be."""

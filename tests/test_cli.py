@@ -27,6 +27,11 @@ def test_bad_input_is_one_line_and_status_2(capsys):
     assert out.err == "error: command line: unknown key 'sed'; did you mean 'seed'?\n"
 
 
+def test_the_file_is_not_left_out(capsys):
+    assert cli.main(["--c", "--seed", "1"]) == 2
+    assert capsys.readouterr().err == "error: --c: expected a file, got nothing\n"
+
+
 def test_help(capsys):
     assert cli.main(["--help"]) == 0
     assert "--c FILE" in capsys.readouterr().out
@@ -48,4 +53,5 @@ def test_with_validation_images_both_errors_are_reported(tiny_run, capsys):
     out = capsys.readouterr().out
     assert "validation error best" in out
     assert "validation error: last" in out
+    assert "test error: last" in out
     assert "(chosen on validation, iteration" in out

@@ -193,7 +193,8 @@ def fake_splits(args):
     splits = make_splits(
         few, ulb_views(args), train=train, test=test, class_names=names, flip=False
     )
-    return {part: getattr(splits, part) for part in ("train_lb", "train_ulb", "eval", "test")}
+    parts = ("train_lb", "train_ulb", "eval", "test")
+    return {part: getattr(splits, part) for part in parts}, splits.chosen_on
 
 
 def kinds():

@@ -75,6 +75,7 @@ def standard(arguments: argparse.Namespace) -> None:
         if report.cpu_has_bf16()
         else [part for part in STANDARD if part.setting.dtype != "bf16"]
     )
+    files.expect_ours(arguments.folder, "step.json", "README.md", "step.png")
     records = []
     for part in wanted:
         print(f"{part.setting} ...", flush=True)

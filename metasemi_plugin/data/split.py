@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from metasemi_plugin.data.long_tail import class_sizes, draw
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.options import Option
 
@@ -33,7 +34,7 @@ OPTIONS = [
 ]
 
 # One stream of chance a purpose, so that what is drawn for one never moves the other.
-_LABELS, _HOLD_OUT, _FOLDS = 1, 2, 3
+_LABELS, _HOLD_OUT, _FOLDS, UNLABELLED = 1, 2, 3, 4
 
 
 def indivisible(num_labels: int, num_classes: int) -> str:
@@ -54,24 +55,25 @@ def split_labels(
     num_classes: int,
     seed: int,
     *,
+    imb_ratio: int = 1,
     include_lb_to_ulb: bool = True,
     class_names: Sequence[str] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Choose the images whose labels are used, equally many of each class.
+    """Choose the images whose labels are used, equally many of each class or as `class_sizes` says.
 
     With one seed, the smaller choice is part of the larger one.
 
     Args:
         targets: int (N,) in 0..num_classes-1, or -1 where the label is not known.
-        num_labels: how many labels in all.
+        num_labels: how many labels in all, or of the largest class.
         num_classes: number of classes C.
         seed: not negative.
+        imb_ratio: of the largest class to the smallest, see `class_sizes`.
         include_lb_to_ulb: whether the labelled images are unlabelled ones as well, as in USB.
         class_names: names for the messages; numbers if there are none.
 
     Returns:
-        Ascending positions of the labelled images (num_labels,), and of the unlabelled: all N, or
-        the N - num_labels others.
+        Ascending positions of the labelled images, and of the unlabelled: all N, or the others.
 
     Raises:
         UserError: `num_labels` is not positive, is not divisible by `num_classes`, or asks more of
@@ -79,21 +81,11 @@ def split_labels(
     """
     if num_labels <= 0:
         raise UserError(f"num_labels must be positive, not {num_labels}: try {num_classes}")
-    if num_labels % num_classes:
+    if imb_ratio == 1 and num_labels % num_classes:
         raise UserError(f"num_labels: {indivisible(num_labels, num_classes)}")
-    per_class = num_labels // num_classes
+    sizes = class_sizes(num_labels, num_classes, imb_ratio)
     rng = np.random.default_rng([seed, _LABELS])
-    chosen = []
-    for label in range(num_classes):
-        members = np.flatnonzero(targets == label)
-        if len(members) < per_class:
-            name = repr(class_names[label]) if class_names else label
-            raise UserError(
-                f"class {name} has {len(members)} training images, but num_labels {num_labels} "
-                f"asks for {per_class} of each class: lower num_labels"
-            )
-        chosen.append(rng.permutation(members)[:per_class])
-    labelled = np.sort(np.concatenate(chosen))
+    labelled = draw(targets, sizes, rng, f"num_labels {num_labels}", class_names)
     everything = np.arange(len(targets))
     return labelled, everything if include_lb_to_ulb else np.delete(everything, labelled)
 

@@ -8,20 +8,25 @@ import numpy as np
 
 from metasemi_plugin.data.arrays import ImageArrays
 from metasemi_plugin.data.augment import PaddingMode
+from metasemi_plugin.data.long_tail import class_sizes, draw
 from metasemi_plugin.data.notes import Notes
 from metasemi_plugin.data.rows import Rows, blocks
-from metasemi_plugin.data.split import hold_out, leave_out_fold, split_labels
+from metasemi_plugin.data.split import UNLABELLED, hold_out, leave_out_fold, split_labels
 from metasemi_plugin.errors import UserError
 
 
 class Splits(NamedTuple):
-    """What a data set gives to a run. `eval` chooses the best epoch; `test` is scored beside it."""
+    """What a data set gives to a run. `eval` chooses the best epoch; `test` is scored beside it.
+
+    `chosen_on` is what `eval` holds: "validation" images, or those of the "test" set.
+    """
 
     train_lb: ImageArrays
     train_ulb: ImageArrays
     eval: ImageArrays
     test: ImageArrays | None
     class_names: list[str]
+    chosen_on: str
 
 
 class Images(NamedTuple):
@@ -58,9 +63,9 @@ def make_splits(
     set: those of `train` come first, then `unlabelled`, `val` and `test`.
 
     Args:
-        args: num_val, num_labels, seed, include_lb_to_ulb, label_folds, label_fold, algorithm,
-            crop_ratio. With the algorithm "fullysupervised" all training images are labelled, as
-            in USB.
+        args: num_val, num_labels, lb_imb_ratio, ulb_num_labels, ulb_imb_ratio, seed,
+            include_lb_to_ulb, label_folds, label_fold, algorithm, crop_ratio. With the algorithm
+            "fullysupervised" all training images are labelled, as in USB.
         ulb_views: key of the unlabelled batch -> kind of view.
         train: the training images; their targets are all known.
         class_names: one name a class.
@@ -68,7 +73,8 @@ def make_splits(
         test: test images.
         unlabelled: unlabelled images beyond those of `train`.
         labelled: ascending positions in `train` of the labelled images, if the data set prescribes
-            them; else `args.num_labels` of them are drawn, equally many of each class.
+            them; else `args.num_labels` and `args.lb_imb_ratio` say how many of each class are
+            drawn.
         flip: whether weak views are mirrored.
         translation: by how many pixels weak views move at most; None: as `args.crop_ratio` says,
             int(H * (1 - crop_ratio)), as in USB.
@@ -80,12 +86,17 @@ def make_splits(
 
     Raises:
         UserError: sizes that do not fit the images, nothing to evaluate on, validation images from
-            two sources, or no unlabelled image for views that need some.
+            two sources, no unlabelled image for views that need some, or `args.ulb_num_labels`
+            where the classes of unlabelled images are not known.
     """
     if args.num_val and val is not None:
         raise UserError(
             f"num_val is {args.num_val}, but the data set has validation images of its own: "
             "set num_val to 0"
+        )
+    if args.ulb_num_labels is not None and unlabelled is not None:
+        raise UserError(
+            "ulb_num_labels: the classes of the images without labels are not known; leave it out"
         )
     lb, ulb, held = _choose(args, train.targets, class_names, labelled)
     none = Images(train.pixels[:0], train.targets[:0])
@@ -130,6 +141,7 @@ def make_splits(
         eval=eval_,
         test=test_[0] if test_ else None,
         class_names=class_names,
+        chosen_on="test" if val is None and not len(held) else "validation",
     )
 
 
@@ -153,7 +165,12 @@ def _choose(
         lb = labelled
     else:
         chosen, _ = split_labels(
-            targets[stay], args.num_labels, num_classes, seed, class_names=class_names
+            targets[stay],
+            args.num_labels,
+            num_classes,
+            seed,
+            imb_ratio=args.lb_imb_ratio,
+            class_names=class_names,
         )
         lb = stay[chosen]
     if args.label_folds:
@@ -162,8 +179,14 @@ def _choose(
         )
         lb, held = lb[trained], lb[fold]
         stay = np.setdiff1d(stay, held)
+    others = np.setdiff1d(stay, lb)
+    if args.ulb_num_labels is not None:
+        sizes = class_sizes(args.ulb_num_labels, num_classes, args.ulb_imb_ratio)
+        rng = np.random.default_rng([seed, UNLABELLED])
+        asked = f"ulb_num_labels {args.ulb_num_labels}"
+        others = others[draw(targets[others], sizes, rng, asked, class_names)]
     both = args.include_lb_to_ulb or args.algorithm == "fullysupervised"
-    return lb, stay if both else np.setdiff1d(stay, lb), held
+    return lb, np.union1d(lb, others) if both else others, held
 
 
 def _translation(size: int, crop_ratio: float) -> int:

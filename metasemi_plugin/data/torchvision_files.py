@@ -6,12 +6,13 @@ it is read (and so before it is unpickled); what fails on the way becomes one er
 
 import argparse
 import contextlib
-import fcntl
 import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
+
+from filelock import FileLock
 
 from metasemi_plugin.errors import UserError
 
@@ -75,14 +76,10 @@ def one_error(folder: Path, not_needed: Sequence[str] = ()) -> Iterator[None]:
 @contextlib.contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
     """What one process downloads or unpacks, others wait for."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / ".lock", "a")  # noqa: SIM115
-    except OSError:  # where nothing can be written, nothing needs to be waited for
-        yield
-        return
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):  # where nothing can be written, nothing is waited for
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(folder / ".lock"))
         yield
 
 

@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from metasemi_plugin.experiments.executors import Executor, Started, stop
 from metasemi_plugin.experiments.plan import STARTS, log_of, next_step
-from metasemi_plugin.experiments.records import read_run
 from metasemi_plugin.experiments.suite import Run
+from metasemi_plugin.host.run_folder import recorded
 
 
 class Failure(NamedTuple):
@@ -80,7 +80,7 @@ def execute(
 
 
 def _failure(run: Run, log: Path) -> Failure | None:
-    record = read_run(run.folder)
+    record = recorded(run.folder)
     if record.get("status") == "complete":
         return None
     why = record.get("error")
@@ -123,7 +123,7 @@ class Progress:
         """Read how far the runs are that are not complete."""
         for i, run in enumerate(self.runs):
             if i not in self.complete:
-                record = read_run(run.folder)
+                record = recorded(run.folder)
                 self.iterations[i] = min(record.get("iterations", 0), run.args.num_train_iter)
                 if record.get("status") == "complete":
                     self.complete.add(i)
@@ -141,9 +141,10 @@ class Progress:
         """Say what a run came to."""
         self.look(now=True)
         if failure is None:
-            record = read_run(run.folder)
+            record = recorded(run.folder)
             took = tqdm.format_interval(record["seconds"])
-            what = f"complete: {run}: {record['test']['last']:.2f} % in {took}"
+            error = (record["test"] or record["eval"])["last"]
+            what = f"complete: {run}: {error:.2f} % in {took}"
         else:
             what = f"failed: {run}: {failure.why}"
         self.say(f"{what}  [{self.count()}, {self.left()} left]")

@@ -70,7 +70,7 @@ class _Process:
                 env=environment,
                 # Ctrl-C reaches this process alone, which hands it on.
                 start_new_session=True,
-                preexec_fn=_as_a_child,
+                preexec_fn=_as_a_child if os.name == "posix" else None,
             )
 
     def ended(self) -> bool:

@@ -32,7 +32,9 @@ def main(argv: Sequence[str]) -> int:
         algorithm = loaded(folder, arguments.checkpoint)
         net = algorithm.ema_model.eval()
         parts = labelled(algorithm), test(algorithm)
-        fits[folder.as_posix()] = [fit(net, part) for part in parts]
+        validation = algorithm.chosen_on == "validation" and "test" not in algorithm.loader_dict
+        name = f"{folder.as_posix()}{' (on validation images)' * validation}"
+        fits[name] = [fit(net, part) for part in parts]
     print(table(fits))
     return 0
 
@@ -65,7 +67,7 @@ def labelled(algorithm) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def test(algorithm) -> Iterator[tuple[Tensor, Tensor]]:
-    """The test images of a loaded run."""
+    """The test images of a loaded run, or validation images where it has no others."""
     loaders = algorithm.loader_dict
     for batch in loaders.get("test", loaders["eval"]):
         batch = algorithm.process_batch(**batch)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.experiments.records import read_run, status
+from metasemi_plugin.experiments.records import status
 from metasemi_plugin.experiments.suite import Run
-from metasemi_plugin.host import checkpoint
+from metasemi_plugin.host import checkpoint, run_folder
 from metasemi_plugin.host.config import CALL_OPTIONS, options
-from metasemi_plugin.host.lock import LOCK, holder
+from metasemi_plugin.host.lock import holder
 
 # Where and how a run is made. It may be resumed elsewhere; but a complete one on other data or
 # another device is another run.
@@ -22,10 +22,6 @@ STARTS: dict[str, dict[str, bool]] = {
     "resume": {"resume": True},
     "start over": {"overwrite": True},
 }
-# What a run that was killed before its first checkpoint may have left.
-_BEFORE_CHECKPOINT = {
-    LOCK, "config.yaml", "log.txt", "tensorboard", "split.npz", "metrics.jsonl",
-}  # fmt: skip
 
 
 class Step(NamedTuple):
@@ -42,25 +38,32 @@ def next_step(run: Run, overwrite: bool = False) -> Step:
         run: one of a suite.
         overwrite: start over where something else is in the way.
     """
-    folder, record = run.folder, read_run(run.folder)
-    in_the_way = Step("start over", "replaced") if overwrite else Step("refuse")
+    folder, record = run.folder, run_folder.recorded(run.folder)
     if pid := holder(folder):
         return Step("wait", f"process {pid} is at it")
-    if not record:
-        there = {path.name for path in folder.iterdir()} if folder.exists() else set()
-        if not there - {LOCK}:
-            return Step("train")
-        if any(not name.endswith(".part") for name in there - _BEFORE_CHECKPOINT):
-            return in_the_way._replace(why=f"{folder} holds something that is not a recorded run")
-        return Step("start over", "cut off before its first checkpoint")
-    if keys := differing(record["config"], run.args):
-        return in_the_way._replace(why=f"{folder} was made with other settings: {', '.join(keys)}")
+    if not run_folder.contents(folder):
+        return Step("train")
     state = status(folder, record)
-    if state == "complete":
-        return Step("done")
-    if checkpoint.exists(folder):
-        return Step("resume", f"{state} after iteration {record['iterations']}")
-    return Step("start over", f"{state} before its first checkpoint")
+    other = differing(record.get("config", {}), run.args) if record else []
+    if record and not other:
+        if state == "complete":
+            return Step("done")
+        if checkpoint.exists(folder):
+            return Step("resume", f"{state} after iteration {record['iterations']}")
+    if obstacle := run_folder.obstacle(folder, run.args):
+        return Step(
+            "refuse", f"{folder} {obstacle}: move it away, or make new runs with --name NAME"
+        )
+    if state == "damaged":
+        why = f"{folder / run_folder.RUN} is damaged"
+    elif other:
+        why = f"{folder} was made with other settings: {', '.join(other)}"
+    else:
+        state = "cut off" if state == "missing" else state
+        return Step("start over", f"{state} before its first checkpoint")
+    if overwrite:
+        return Step("start over", why)
+    return Step("refuse", f"{why}: --overwrite replaces it, --name NAME makes new runs")
 
 
 def differing(recorded: dict, args: argparse.Namespace) -> list[str]:
@@ -81,13 +84,11 @@ def refuse(steps: Iterable[Step]) -> None:
     """Stop if something is in the way of a run.
 
     Raises:
-        UserError: names all that is, and what to do.
+        UserError: names all that is.
     """
     problems = [step.why for step in steps if step.what == "refuse"]
     if problems:
-        raise UserError(
-            "\n".join([*problems, "--overwrite replaces these runs, --name NAME makes new ones"])
-        )
+        raise UserError("\n".join(problems))
 
 
 def log_of(folder: Path) -> Path:

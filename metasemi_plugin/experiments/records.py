@@ -7,17 +7,20 @@ from typing import NamedTuple
 import pandas as pd
 
 from metasemi_plugin.host.lock import holder
+from metasemi_plugin.host.run_folder import METRICS, RUN, recorded
+
+NO_METRICS = pd.DataFrame(columns=["it", "seconds", "eval"])
 
 
 class Record(NamedTuple):
     """A run as its folder tells of it.
 
     `status` is "complete", "running", "cut off" (killed, and nobody is at it), "interrupted",
-    "failed", or "missing".
+    "failed", "damaged" (it cannot be read), or "missing".
     """
 
     folder: Path
-    run: dict  # run.json, {} where there is none
+    run: dict  # run.json, {} where there is none that can be read
     metrics: pd.DataFrame  # metrics.jsonl, a row an evaluation
     status: str
 
@@ -25,24 +28,19 @@ class Record(NamedTuple):
 def read(folder: str | Path) -> Record:
     """The record in a run folder, whatever state it is in."""
     folder = Path(folder)
-    run = read_run(folder)
-    return Record(folder, run, _metrics(folder / "metrics.jsonl"), status(folder, run))
-
-
-def read_run(folder: Path) -> dict:
-    """run.json, {} where there is none."""
+    run = recorded(folder)
     try:
-        return json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
+        return Record(folder, run, _metrics(folder / METRICS), status(folder, run))
+    except ValueError:
+        return Record(folder, run, NO_METRICS, "damaged")
 
 
 def status(folder: Path, run: dict) -> str:
     """See `Record`."""
-    said = run.get("status", "missing")
+    said = run.get("status", "damaged" if (folder / RUN).exists() else "missing")
     if said == "running" and holder(folder) is None:
         # It may have ended since it was read.
-        return "cut off" if read_run(folder) == run else status(folder, read_run(folder))
+        return "cut off" if recorded(folder) == run else status(folder, recorded(folder))
     return said
 
 
@@ -53,4 +51,4 @@ def _metrics(path: Path) -> pd.DataFrame:
         lines = []
     # A line without its end is being written, or was when the run was killed.
     rows = [json.loads(line) for line in lines if line.endswith("\n")]
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["it", "seconds", "eval"])
+    return pd.DataFrame(rows) if rows else NO_METRICS

@@ -14,10 +14,10 @@ import metasemi_plugin
 from metasemi_plugin.errors import INTERRUPTED, UserError
 from metasemi_plugin.experiments.compare import at_least_1, make
 from metasemi_plugin.experiments.executors import Executor, Processes
-from metasemi_plugin.experiments.records import read_run
 from metasemi_plugin.experiments.suite import Run, Suite
 from metasemi_plugin.host import files
 from metasemi_plugin.host.config import options, resolve
+from metasemi_plugin.host.run_folder import recorded
 from metasemi_plugin.markdown_table import markdown_table
 
 BETAS = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -84,10 +84,11 @@ def tune(suite: Suite, executor: Executor, jobs: int, overwrite: bool = False) -
         UserError: something is in the way of a run.
         KeyboardInterrupt: after the runs under way have stopped; calling again goes on.
     """
+    folder = suite.runs[0].folder.parent
+    files.expect_ours(folder, "tune.json", "tune.png")
     if make(suite, executor, jobs, overwrite):
         return None
-    found = choose([(run, read_run(run.folder)) for run in suite.runs])
-    folder = suite.runs[0].folder.parent
+    found = choose([(run, recorded(run.folder)) for run in suite.runs])
     files.replace(folder / "tune.json", f"{json.dumps(found, indent=2)}\n".encode())
     files.replace(folder / "tune.png", draw(found))
     print(table(found))

@@ -23,6 +23,9 @@ OPTIONS = [
 ]
 
 
+REMEDY = "Lower lr, or use amp_dtype bfloat16 if this is float16"
+
+
 class UpdateHook(ParamUpdateHook):
     """In place of the host's ParamUpdateHook: the same step, unless its numbers are bad.
 
@@ -128,9 +131,22 @@ def diverged(algorithm, what: str) -> UserError:
     """What to say of a run that computes nothing but NaN."""
     return UserError(
         f"loss or gradient was not finite {what}, until iteration {algorithm.it + 1}, at learning "
-        f"rate {algorithm.optimizer.param_groups[-1]['lr']:.3g}. {last_good(algorithm)} Lower lr, "
-        "or use amp_dtype bfloat16 if this is float16"
+        f"rate {algorithm.optimizer.param_groups[-1]['lr']:.3g}. {last_good(algorithm)} {REMEDY}"
     )
+
+
+def require_few(algorithm) -> None:
+    """Whether a run that has come to its end may count as complete.
+
+    Raises:
+        UserError: more than a tenth of its steps were bad, or the last one was.
+    """
+    if algorithm.bad_in_a_row or 10 * algorithm.bad_steps > algorithm.it:
+        last = ", of the last one too" if algorithm.bad_in_a_row else ""
+        raise UserError(
+            f"loss or gradient was not finite in {algorithm.bad_steps} of {algorithm.it} steps"
+            f"{last}: what has been trained is not to be trusted. {REMEDY}"
+        )
 
 
 def last_good(algorithm) -> str:

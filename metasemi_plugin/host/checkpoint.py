@@ -15,7 +15,8 @@ import torch
 
 from metasemi_plugin import ranks
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.host import files, processes
+from metasemi_plugin.host import files, processes, run_folder
+from metasemi_plugin.host.run_folder import LATEST, PREVIOUS, UNUSABLE
 from metasemi_plugin.options import Option
 
 OPTIONS = [
@@ -29,7 +30,6 @@ OPTIONS = [
     Option("save_minutes", float, None, "save a checkpoint every so many minutes; null: see above"),
 ]
 
-LATEST, PREVIOUS, BEST = "latest_model.pth", "previous_model.pth", "model_best.pth"
 VERSION = 2
 _MARK = b"sha256:"
 _COMMENT = len(_MARK) + 64
@@ -136,10 +136,11 @@ def _load_from(folder: Path, algorithm) -> tuple[Path, str | None]:
         latest = folder / LATEST
         if latest.exists():
             with files.writable(folder):
-                os.replace(latest, latest.with_name(f"{LATEST}.unusable"))
+                os.replace(latest, folder / UNUSABLE)
         return path, f"{problems[0]}: going on from {path}, iteration {algorithm.it}"
     raise UserError(
-        f"--resume: {'; '.join(problems)}: bring one of them back, or start over with --overwrite"
+        f"--resume: {'; '.join(problems)}: bring one of them back, or "
+        f"{run_folder.start_over(folder, algorithm.args)}"
     )
 
 

@@ -11,9 +11,10 @@ from semilearn.core.utils import ALGORITHMS
 from metasemi_plugin import ranks
 from metasemi_plugin.data import mnist
 from metasemi_plugin.data.image_folder import RESIZES, wrong_num_classes
+from metasemi_plugin.data.long_tail import class_sizes
 from metasemi_plugin.data.split import indivisible, multiples
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.host.config import unknown
+from metasemi_plugin.host.config import host_defaults, unknown
 from metasemi_plugin.host.datasets import HOST_DATASETS, PROTOCOLS, dataset_names
 from metasemi_plugin.host.device import resolve_device
 from metasemi_plugin.host.nets import check_name
@@ -24,10 +25,11 @@ from metasemi_plugin.host.views import HOST_VIEWS
 from metasemi_plugin.mixup import PARTNERS
 
 FLOAT32 = torch.finfo(torch.float32).max
+MOST = 2**63 - 1
 AT_LEAST_1 = (
     "num_train_iter", "num_eval_iter", "num_log_iter", "epoch", "batch_size", "uratio",
-    "eval_batch_size", "num_labels", "num_classes", "img_size", "max_bad_steps", "num_save_iter",
-    "bn_batches",
+    "eval_batch_size", "num_labels", "ulb_num_labels", "num_classes", "img_size", "max_bad_steps",
+    "num_save_iter", "bn_batches",
 )  # fmt: skip
 NOT_NEGATIVE = (
     "seed", "num_workers", "weight_decay", "clip_grad", "num_val", "label_folds", "label_fold",
@@ -50,6 +52,19 @@ CHOICES = {
 HOST_ABOVE_ZERO = ("T", "mixup_alpha", "vat_eps", "n_sigma")
 HOST_BELOW_1 = ("ema_p",)
 HOST_CHOICES = {"tsa_schedule": ("none", "linear", "log", "exp")}
+# Options of the host that nothing reads here, and why they may not be set to anything else.
+NOT_HERE = {
+    "train_sampler": "seed and iteration choose the images of a batch",
+    "net_from_name": "set net to timm/NAME",
+    "imb_algorithm": "imbalanced algorithms are not supported here",
+    "gpu": "set device to cuda:N",
+    "rank": "torchrun counts the processes",
+    "dist_url": "torchrun tells the processes where to meet",
+    "dist_backend": "NCCL between GPUs and gloo between CPUs are chosen by themselves",
+    "max_length": "text is not supported here",
+    "max_length_seconds": "sound is not supported here",
+    "sample_rate": "sound is not supported here",
+}
 
 
 def impossible(v: dict) -> Iterator[tuple[str, str]]:
@@ -69,6 +84,8 @@ def impossible(v: dict) -> Iterator[tuple[str, str]]:
     for key, value in given.items():
         if isinstance(value, float) and not abs(value) <= FLOAT32:
             yield key, f"must be finite in single precision, not {value}"
+        elif isinstance(value, int) and abs(value) > MOST:
+            yield key, f"must be at most {MOST}"
         elif key in AT_LEAST_1 and value < 1:
             yield key, f"must be at least 1, not {value}"
         elif key in above_zero and value <= 0:
@@ -116,8 +133,38 @@ def _contradictions(v: dict) -> Iterator[tuple[str, str]]:
         yield "num_classes", f"{v['dataset']} has {has}; set it so"
     elif v["dataset"] == "image_folder" and (wrong := wrong_num_classes(v["data_dir"], classes)):
         yield "num_classes", wrong
-    elif classes >= 1 and labels >= 1 and labels % classes and v["algorithm"] != "fullysupervised":
-        yield "num_labels", indivisible(labels, classes)
+    elif classes >= 1 and all(1 <= n <= MOST for n in (labels, v["ulb_num_labels"] or 1)):
+        yield from _impossible_sizes(v)
+
+
+def _impossible_sizes(v: dict) -> Iterator[tuple[str, str]]:
+    """Of the classes; see data/long_tail.py."""
+    ratios = [key for key in ("lb_imb_ratio", "ulb_imb_ratio") if v[key] != 1]
+    for key in ratios:
+        if v[key] in (-1, 0):
+            yield key, f"must be 1 (all classes alike), above, or below -1 (reversed), not {v[key]}"
+            return
+    given = [*ratios, *(["ulb_num_labels"] if v["ulb_num_labels"] is not None else [])]
+    if v["algorithm"] == "fullysupervised":
+        yield from ((key, "fullysupervised takes all images as they are") for key in given)
+        return
+    if v["dataset"] == "stl10":
+        yield from (
+            (key, "STL-10 has its own labelled images and others of unknown class")
+            for key in given
+            if key != "lb_imb_ratio" or v["protocol"] == "paper"
+        )
+    if "ulb_imb_ratio" in ratios and v["ulb_num_labels"] is None:
+        yield "ulb_imb_ratio", "set ulb_num_labels as well, how many images of the largest class"
+    for number, ratio in (("num_labels", "lb_imb_ratio"), ("ulb_num_labels", "ulb_imb_ratio")):
+        count, classes = v[number], v["num_classes"]
+        if count is not None and v[ratio] == 1 and count % classes:
+            yield number, indivisible(count, classes)
+    if not all(class_sizes(v["num_labels"], v["num_classes"], v["lb_imb_ratio"])):
+        yield (
+            "lb_imb_ratio",
+            f"with num_labels {v['num_labels']}, those of the largest class, the smallest has none",
+        )
 
 
 def _several_processes(v: dict) -> Iterator[tuple[str, str]]:
@@ -153,8 +200,8 @@ def _to_be_started(v: dict) -> Iterator[tuple[str, str]]:
 
 
 def _not_here(v: dict) -> Iterator[tuple[str, str]]:
-    if v["imb_algorithm"] is not None:
-        yield "imb_algorithm", "imbalanced algorithms are not supported here"
+    defaults = dict(host_defaults(v["algorithm"]))
+    yield from ((key, why) for key, why in NOT_HERE.items() if v[key] != defaults[key])
     name = v["save_name"]
     if name is not None and not _is_folder_name(name):
         yield "save_name", f"must be one folder name, not {name!r}; see save_dir"

@@ -1,9 +1,11 @@
 """Configuration: command line > YAML (and its bases) > defaults, checked, as a Namespace."""
 
 import argparse
+import ast
 import contextlib
 import difflib
 import functools
+import inspect
 import io
 import os
 import random
@@ -15,10 +17,9 @@ from ruamel.yaml import YAML
 
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host import files
-from metasemi_plugin.options import Option
+from metasemi_plugin.options import Flag, Option
 
-# Types of the host's options whose default is None.
-_HOST_TYPES = {"load_path": str, "ulb_num_labels": int, "imb_algorithm": str, "gpu": int}
+_PATHS = ("save_dir", "data_dir", "load_path", "pretrain_path")
 # What belongs to a call, not to a run: never part of the resolved configuration.
 CALL_OPTIONS = ("c", "base", "resume", "overwrite")
 _BOOLS = {
@@ -32,6 +33,9 @@ class Setting(NamedTuple):
 
     value: object
     source: str
+
+
+_ALGORITHM = Setting("metasemi", "default")
 
 
 def resolve(path: str | None, overrides: Mapping[str, object]) -> argparse.Namespace:
@@ -50,9 +54,8 @@ def resolve(path: str | None, overrides: Mapping[str, object]) -> argparse.Names
     """
     from metasemi_plugin.host.checks import impossible
 
-    settings = read_yaml(Path(path)) if path else {}
-    settings |= {key: Setting(value, "command line") for key, value in overrides.items()}
-    algorithm = settings.get("algorithm", Setting("metasemi", "default"))
+    settings, _ = settle(path, overrides)
+    algorithm = settings.get("algorithm", _ALGORITHM)
     known = options(_known_name("algorithm", algorithm))
     problems: list[str] = []
     wrong: set[str] = set()
@@ -67,6 +70,7 @@ def resolve(path: str | None, overrides: Mapping[str, object]) -> argparse.Names
             problems.append(f"{setting.source}: {key}: {error}")
             wrong.add(key)
     values["algorithm"] = algorithm.value
+    values |= {key: os.path.expanduser(str(values[key])) for key in _PATHS if values[key]}
     problems += [
         f"{settings[key].source if key in settings else 'default'}: {key}: {what}"
         for key, what in impossible(values)
@@ -78,6 +82,26 @@ def resolve(path: str | None, overrides: Mapping[str, object]) -> argparse.Names
         task = Path(path).stem if path else f"{values['dataset']}_{values['num_labels']}"
         values["save_name"] = f"{values['algorithm']}_{task}_{values['seed']}"
     return argparse.Namespace(**values)
+
+
+def settle(
+    path: str | None, overrides: Mapping[str, object]
+) -> tuple[dict[str, Setting], list[str]]:
+    """The settings of a file and those that win over it; see `resolve`.
+
+    Where they name another algorithm, what only the file's own knows is left out.
+
+    Returns:
+        The settings, and the keys that are left out.
+    """
+    settings = read_yaml(Path(path)) if path else {}
+    given = {key: Setting(value, "command line") for key, value in overrides.items()}
+    before, now = (s.get("algorithm", _ALGORITHM) for s in (settings, settings | given))
+    left_out: list[str] = []
+    if before.value != now.value:
+        own = options(_known_name("algorithm", before)).keys()
+        left_out = sorted(settings.keys() & own - options(_known_name("algorithm", now)).keys())
+    return {k: s for k, s in settings.items() if k not in left_out} | given, left_out
 
 
 def options(algorithm: str) -> dict[str, Option]:
@@ -97,9 +121,10 @@ def options(algorithm: str) -> dict[str, Option]:
         teacher,
     )
 
+    declared = _declared_types()
     known = {
-        name: Option(name, *_typed(name, default), "")
-        for name, default in _host_defaults(algorithm)
+        name: Option(name, declared.get(name, type(default)), default, "")
+        for name, default in host_defaults(algorithm)
     }
     for argument in ALGORITHMS[algorithm].get_argument():
         name = argument.name.lstrip("-")
@@ -131,7 +156,7 @@ _OPTIONS = [
 
 
 @functools.cache
-def _host_defaults(algorithm: str) -> list[tuple[str, object]]:
+def host_defaults(algorithm: str) -> list[tuple[str, object]]:
     from semilearn import get_config
 
     state = random.getstate()
@@ -143,8 +168,21 @@ def _host_defaults(algorithm: str) -> list[tuple[str, object]]:
     return [(k, v) for k, v in vars(args).items() if k not in ("c", "base")]
 
 
-def _typed(name: str, default: object) -> tuple[type, object]:
-    return (_HOST_TYPES.get(name, str) if default is None else type(default)), default
+@functools.cache
+def _declared_types() -> dict[str, type]:
+    """Of the host's options, as its get_config declares them, whatever their defaults are."""
+    from semilearn import get_config
+
+    kinds = {"int": int, "float": float, "str": str, "str2bool": bool}
+    found = {}
+    for node in ast.walk(ast.parse(inspect.getsource(get_config))):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(attr="add_argument"), args=[*_, ast.Constant(str(name))]
+            ):
+                given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                found[name.lstrip("-").replace("-", "_")] = kinds[given.get("type", "str2bool")]
+    return found
 
 
 @contextlib.contextmanager
@@ -166,7 +204,7 @@ def read_yaml(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Setting]:
     That is a path relative to the file, or a list of them, of which later ones win. Of net_args
     each file sets its own keys: a method may add dropout to the net that a cell describes.
     """
-    path = path.resolve()
+    path = Path(os.path.expanduser(path)).resolve()
     if path in chain:
         raise UserError(f"{path}: its base leads back to itself")
     content = load_mapping(path)
@@ -178,7 +216,9 @@ def read_yaml(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Setting]:
         )
     settings: dict[str, Setting] = {}
     for base in bases:
-        settings = _over(settings, read_yaml(path.parent / base, (*chain, path)))
+        settings = _over(
+            settings, read_yaml(path.parent / os.path.expanduser(base), (*chain, path))
+        )
     return _over(settings, {key: Setting(value, str(path)) for key, value in content.items()})
 
 
@@ -226,6 +266,8 @@ def coerce(value: object, option: Option) -> object:
         ValueError: it can't be.
     """
     kind = option.type
+    if isinstance(value, Flag) and kind is not bool:
+        raise ValueError(f"expected {_article(kind)}, got nothing")
     if value in (None, "null", "None"):  # "None" is how USB's own YAML files write it
         if option.default in (None, ""):
             return option.default

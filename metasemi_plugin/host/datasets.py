@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from metasemi_plugin import random_numbers
 from metasemi_plugin.data import DATASETS, PAPER_DATASETS
 from metasemi_plugin.data.fingerprint import fingerprint
+from metasemi_plugin.data.long_tail import class_sizes
 from metasemi_plugin.data.notes import Notes
 from metasemi_plugin.data.torchvision_files import one_error
 from metasemi_plugin.errors import UserError
@@ -66,8 +67,10 @@ class SplitRecord(NamedTuple):
     notes: Notes
 
 
-def build_splits(args) -> dict[str, Dataset | None]:
+def build_splits(args) -> tuple[dict[str, Dataset | None], str]:
     """train_lb, train_ulb, eval and test (or None) for the run described by ``args``.
+
+    And what eval holds: "validation" images, or those of the "test" set.
 
     Raises:
         UserError: the data are missing or do not fit the options.
@@ -75,14 +78,15 @@ def build_splits(args) -> dict[str, Dataset | None]:
     build = DATASETS.get(args.dataset)
     if build is None:
         if args.protocol == "usb":
-            return _host_splits(args)
+            return _host_splits(args), "test"
         build = PAPER_DATASETS[args.dataset]
     splits = build(args, ulb_views(args))
-    return {part: getattr(splits, part) for part in ("train_lb", "train_ulb", "eval", "test")}
+    parts = {part: getattr(splits, part) for part in ("train_lb", "train_ulb", "eval", "test")}
+    return parts, splits.chosen_on
 
 
 def split_record(parts: Mapping[str, Any]) -> SplitRecord:
-    """The record of what `build_splits` returned; reads all pixels once."""
+    """The record of the parts that `build_splits` returned; reads all pixels once."""
     positions = {
         name: part.positions
         for name, part in parts.items()
@@ -102,7 +106,7 @@ def split_record(parts: Mapping[str, Any]) -> SplitRecord:
 
 
 def _host_splits(args) -> dict[str, Dataset | None]:
-    if args.num_labels % args.num_classes:
+    if args.lb_imb_ratio == 1 and args.num_labels % args.num_classes:
         raise UserError(
             f"num_labels: {args.num_labels} labels cannot be split evenly over the "
             f"{args.num_classes} classes of {args.dataset}"
@@ -133,7 +137,28 @@ def _host_splits(args) -> dict[str, Dataset | None]:
     for part in parts.values():
         if part is not None and part.targets is not None:
             part.targets = np.asarray(part.targets, dtype=np.int64)
+    _check_sizes(parts, args)
     return parts
+
+
+def _check_sizes(parts: Mapping[str, Any], args) -> None:
+    """The host takes what there is where a class has fewer images than are asked for.
+
+    Raises:
+        UserError: it has done so.
+    """
+    if args.algorithm == "fullysupervised":
+        return
+    lb = sum(class_sizes(args.num_labels, args.num_classes, args.lb_imb_ratio))
+    wanted = {"train_lb": ("num_labels", lb)}
+    if args.ulb_num_labels is not None:
+        ulb = sum(class_sizes(args.ulb_num_labels, args.num_classes, args.ulb_imb_ratio))
+        wanted["train_ulb"] = ("ulb_num_labels", ulb + lb * args.include_lb_to_ulb)
+    for part, (option, count) in wanted.items():
+        if len(parts[part]) < count:
+            raise UserError(
+                f"{option}: a class of {args.dataset} has fewer images than are asked for: lower it"
+            )
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Files that are replaced whole, and survive a loss of power once they are."""
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,11 +37,28 @@ def replace(path: Path, *chunks: bytes, before_moving: Iterable[tuple[Path, Path
 
 
 def _sync_names(folder: Path) -> None:
+    if sys.platform == "win32":  # where folders cannot be opened
+        return
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)
     finally:
         os.close(opened)
+
+
+def expect_ours(folder: Path, *names: str) -> None:
+    """Stop where files of these names are not those that a command has once written together.
+
+    Raises:
+        UserError: some of them are in the folder, and some are not.
+    """
+    missing = [name for name in names if not (folder / name).exists()]
+    if 0 < len(missing) < len(names):
+        there = next(name for name in names if name not in missing)
+        raise UserError(
+            f"{folder / there} would be replaced, but there is no {missing[0]} beside it: it is "
+            "not of an earlier call; move it away, or write to another folder"
+        )
 
 
 @contextmanager

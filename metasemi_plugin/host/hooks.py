@@ -94,7 +94,8 @@ class EvaluateHook(Hook):
 
     The host scores ``test`` once, after the run, with the best checkpoint's buffers but the last
     EMA parameters (semilearn 0.3.2). Here each evaluation scores both sets with the model as
-    it stands and keeps the errors, so that a choice made on ``eval`` can be read off ``test``.
+    it stands and keeps the errors, so that a choice made on ``eval`` can be read off ``test``. They
+    are logged as "validation/error" and "test/error", in percent.
     """
 
     def after_train_step(self, algorithm):
@@ -103,11 +104,11 @@ class EvaluateHook(Hook):
         ):
             return
         scores = {"it": algorithm.it + 1}
-        for part in ("eval", "test"):
+        for part, name in (("eval", algorithm.chosen_on), ("test", "test")):
             if part in algorithm.loader_dict:
                 result = algorithm.evaluate(part)
-                algorithm.log_dict.update(result)
                 scores[part] = 100 * (1 - result[f"{part}/top-1-acc"])
+                algorithm.log_dict |= {**result, f"{name}/error": scores[part]}
         algorithm.history.append(scores)
         if algorithm.log_dict["eval/top-1-acc"] > algorithm.best_eval_acc:
             algorithm.best_eval_acc = algorithm.log_dict["eval/top-1-acc"]
@@ -157,7 +158,6 @@ class ProgressHook(Hook):
             parts.append(f"kept {algorithm.log_dict['train/kept']:.2f}")
         if algorithm.history:
             scores = algorithm.history[-1]
-            name = "validation error" if "test" in scores else "error"
             best = 100 * (1 - algorithm.best_eval_acc)
-            parts.append(f"{name} best {best:.2f} last {scores['eval']:.2f} %")
+            parts.append(f"{algorithm.chosen_on} error best {best:.2f} last {scores['eval']:.2f} %")
         return "  ".join(parts)

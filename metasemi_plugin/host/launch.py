@@ -10,7 +10,7 @@ from torch.multiprocessing import ProcessExitedException
 
 from metasemi_plugin import fork_server, ranks
 from metasemi_plugin.errors import Interrupted, UserError
-from metasemi_plugin.host.config import resolve
+from metasemi_plugin.host.config import resolve, settle
 from metasemi_plugin.host.device import resolve_device
 from metasemi_plugin.host.processes import TORCHRUN, joined, together
 from metasemi_plugin.host.runner import run
@@ -28,6 +28,8 @@ def train(config: str | None, options: Mapping[str, object]) -> dict:
         args = together(lambda: resolve(config, options))
         count = 1 if ranks.count() > 1 else _wanted(args)
         if count == 1:
+            if left_out := settle(config, options)[1]:
+                print(f"options that {args.algorithm} has not: {', '.join(left_out)}: left out")
             return run(args)
     return _in_processes(count, config, dict(options))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host import checkpoint
 from metasemi_plugin.host.config import resolve
+from metasemi_plugin.host.run_folder import CONFIG
 from metasemi_plugin.host.runner import no_host_warnings
 
 
@@ -22,9 +23,9 @@ def loaded(folder: Path, name: str):
     from metasemi_plugin.host.nets import net_builder
     from metasemi_plugin.host.on_device import on_device
 
-    if not (folder / "config.yaml").exists():
+    if not (folder / CONFIG).exists():
         raise UserError(f"{folder} is no run folder: there is no config.yaml in it")
-    args = resolve(str(folder / "config.yaml"), {})
+    args = resolve(str(folder / CONFIG), {"resume": True})
     with no_host_warnings():
         silent = logging.Logger(__name__)
         algorithm = on_device(args.algorithm)(args, net_builder(args), None, silent)

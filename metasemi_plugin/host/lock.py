@@ -1,17 +1,18 @@
 """One process a run folder: an exclusive lock that the system takes back when its holder dies."""
 
-import fcntl
 import os
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+
+from filelock import FileLock, Timeout
 
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host import files
+from metasemi_plugin.host.run_folder import LOCK
 
-LOCK = ".lock"
+# Seconds: not at the first failure, as `holder` has the lock for as long as it looks.
+PATIENCE = 0.2
 
 
 @contextmanager
@@ -21,29 +22,28 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another process has it.
     """
-    with files.writable(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        opened = open(folder / LOCK, "a+", encoding="ascii")  # noqa: SIM115
-    with opened as file:
-        # Not at the first failure: `holder` has the lock for as long as it looks.
-        for _ in range(10):
-            if _take(file, fcntl.LOCK_EX):
-                break
-            time.sleep(0.05)
-        else:
-            raise in_use(folder, _pid(file))
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+    with ExitStack() as held:
+        with files.writable(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                held.enter_context(_lock(folder))
+            except Timeout:
+                raise in_use(folder, _pid(folder)) from None
+        with suppress(OSError):  # Windows lets nobody write into a file that is locked
+            (folder / LOCK).write_text(str(os.getpid()), encoding="ascii")
         yield
 
 
 def holder(folder: Path) -> str | None:
     """The id of the process that has the run folder, or None."""
+    if not (folder / LOCK).exists():
+        return None
     try:
-        with open(folder / LOCK, encoding="ascii") as file:
-            return None if _take(file, fcntl.LOCK_SH) else _pid(file)
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        with _lock(folder):
+            return None
+    except Timeout:
+        return _pid(folder)
+    except OSError:
         return None  # what is in the way is for `locked` to say
 
 
@@ -54,14 +54,11 @@ def in_use(folder: Path, pid: str) -> UserError:
     )
 
 
-def _take(file: TextIO, kind: int) -> bool:
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def _lock(folder: Path) -> FileLock:
+    return FileLock(folder / LOCK, timeout=PATIENCE, poll_interval=0.01)
 
 
-def _pid(file: TextIO) -> str:
-    file.seek(0)
-    return file.read().strip() or "unknown"
+def _pid(folder: Path) -> str:
+    with suppress(OSError):
+        return (folder / LOCK).read_text(encoding="ascii").strip() or "unknown"
+    return "unknown"

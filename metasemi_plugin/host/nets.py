@@ -5,10 +5,12 @@ from collections.abc import Callable
 
 from semilearn import nets as host_nets
 from semilearn.core.utils import get_net_builder
+from torch import nn
 
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.config import unknown
 from metasemi_plugin.nets.timm_net import timm_builder
+from metasemi_plugin.nets.weights import evaluated
 from metasemi_plugin.options import Option
 
 OPTIONS = [
@@ -38,6 +40,24 @@ def net_builder(args) -> Callable:
             ) from error
 
     return build
+
+
+def start_from(model: nn.Module, args) -> None:
+    """Load the weights of ``args.load_path``, if a run begins with them; all of them must fit.
+
+    Raises:
+        UserError: the file cannot be read, or is of another net.
+    """
+    if args.load_path is None or args.resume:
+        return
+    try:
+        model.load_state_dict(evaluated(args.load_path, "load_path"))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()
+        raise UserError(
+            f"load_path: {args.load_path!r} does not fit {args.net!r} ({reason}): check net, "
+            "net_args and num_classes; use_pretrain and pretrain_path leave the classifier out"
+        ) from error
 
 
 def _named(args) -> Callable:

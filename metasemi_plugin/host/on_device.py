@@ -21,6 +21,7 @@ from metasemi_plugin.host.config import CALL_OPTIONS
 from metasemi_plugin.host.datasets import build_splits
 from metasemi_plugin.host.device import cuda_means, resolve_device
 from metasemi_plugin.host.mean_teacher import require_alive
+from metasemi_plugin.host.nets import start_from
 from metasemi_plugin.host.optim import build_optimizer, build_scheduler
 from metasemi_plugin.host.record import RecordHook, RunRecord
 from metasemi_plugin.host.shared_passes import SharedPasses
@@ -114,10 +115,9 @@ class OnDevice:
         self.saved_at: tuple[Path, int] | None = None  # the latest checkpoint and its iteration
         with random_numbers.untouched():
             # Before the data are touched.
-            _check_net(
-                net_builder(num_classes=args.num_classes, pretrained=False, pretrained_path=""),
-                args,
-            )
+            net = net_builder(num_classes=args.num_classes, pretrained=False, pretrained_path="")
+            _check_net(net, args)
+            start_from(net, args)
         with cuda_means(self.device):
             super().__init__(args, net_builder, tb_log, logger)
         # The host knows float16 on CUDA only. And autocast's cache of cast weights must be off: a
@@ -132,7 +132,7 @@ class OnDevice:
         self.num_iter_per_epoch = -(-self.num_train_iter // self.epochs)
 
     def set_dataset(self):
-        splits = processes.one_first(lambda: build_splits(self.args))
+        splits, self.chosen_on = processes.one_first(lambda: build_splits(self.args))
         self.args.lb_dest_len, self.args.ulb_dest_len = (
             len(splits["train_lb"]),
             len(splits["train_ulb"]),
@@ -175,6 +175,7 @@ class OnDevice:
     def set_model(self):
         model = super().set_model()
         self.image_format = self._image_format(model)
+        start_from(model, self.args)
         model = self._prepare(model)
         ranks.first_(model.state_dict().values())
         return model
@@ -212,6 +213,8 @@ class OnDevice:
         self.register_hook(Hook(), "CheckpointHook", "HIGH")  # RecordHook saves, later
         self.register_hook(hooks.WallClockHook(), "TimerHook", "LOW")
         self.register_hook(hooks.ProgressHook(), "LoggingHook", "LOWEST")
+        for name in ("WANDBHook", "AimHook"):  # Curves log to both
+            self.register_hook(Hook(), name, "LOWEST")
         self.register_hook(hooks.PositionsHook())
         if self.args.sigmoid_ramp:
             self.register_hook(hooks.RampHook())

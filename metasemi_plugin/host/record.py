@@ -11,11 +11,9 @@ import json
 import math
 import os
 import platform
-import resource
 import shlex
 import statistics
 import subprocess
-import sys
 import time
 from collections import defaultdict, deque
 from datetime import datetime, timezone
@@ -29,13 +27,13 @@ from semilearn.core.hooks import Hook
 import metasemi_plugin
 from metasemi_plugin import machine, ranks
 from metasemi_plugin.errors import Interrupted, UserError
-from metasemi_plugin.host import bad_steps, checkpoint, files, processes
+from metasemi_plugin.host import bad_steps, checkpoint, files, processes, run_folder
 from metasemi_plugin.host.config import CALL_OPTIONS
 from metasemi_plugin.host.datasets import split_record
+from metasemi_plugin.host.run_folder import METRICS, RUN, SPLIT
 
 SCHEMA = 1
 PACKAGES = ("torch", "torchvision", "semilearn", "timm")
-RUN, METRICS, SPLIT = "run.json", "metrics.jsonl", "split.npz"
 
 
 class RunRecord:
@@ -55,12 +53,12 @@ class RunRecord:
     def __init__(self, folder: Path, args: argparse.Namespace, algorithm):
         self.folder, self.algorithm = folder, algorithm
         self.saved = algorithm.saved_record  # the state below as the checkpoint has it, or {}
-        before = _read(folder / RUN) if self.saved else {}
+        before = run_folder.recorded(folder) if self.saved else {}
         split = split_record(algorithm.dataset_dict)
         if self.saved and self.saved["split"] != split.hash:
             raise UserError(
                 f"the data of the run {folder} have changed since it was begun: bring them back, "
-                "or start the run over with --overwrite"
+                f"or {run_folder.start_over(folder, args)}"
             )
         if split.positions:
             buffer = io.BytesIO()
@@ -167,7 +165,7 @@ class RunRecord:
             "iterations": iterations,
             **{key: None if v is None else round(v, 6) for key, v in self.state().items()},
             "bad_steps": self.algorithm.bad_steps,
-            **results(self.algorithm.history),
+            **results(self.algorithm.history, self.algorithm.chosen_on),
         }
         files.replace(self.folder / RUN, f"{json.dumps(self.run, indent=2)}\n".encode())
         return self.run
@@ -223,18 +221,20 @@ class RecordHook(Hook):
             if best or due:
                 content = checkpoint.to_bytes(finite(algorithm, algorithm.get_save_dict()))
                 if best:
-                    files.replace(record.folder / checkpoint.BEST, content)
+                    files.replace(record.folder / run_folder.BEST, content)
                 if due:
                     checkpoint.write_latest(record.folder, content)
-                    algorithm.saved_at = record.folder / checkpoint.LATEST, algorithm.it + 1
+                    algorithm.saved_at = record.folder / run_folder.LATEST, algorithm.it + 1
                     self.saved_last = time.monotonic()
             record.write("running", algorithm.it + 1)
         except OSError as error:
             what = f"cannot save to {record.folder} ({error.strerror or error})"
             if self.is_last_iter(algorithm):
+                saved = algorithm.saved_at is not None
+                then = "go on from there with --resume" if saved else "start over with --overwrite"
                 raise UserError(
                     f"{what} at the end of the training. {bad_steps.last_good(algorithm)} Make "
-                    "room or mend the permissions, then go on from there with --resume"
+                    f"room or mend the permissions, then {then}"
                 ) from error
             if not self.failed:
                 say(algorithm, f"{what}: the training goes on, and tries again at each interval")
@@ -253,7 +253,7 @@ class RecordHook(Hook):
         if algorithm.saved_at is None:
             raise UserError("stopped, but nothing could be saved: the run starts over next time")
         _, iteration = algorithm.saved_at
-        config = algorithm.record.folder / "config.yaml"
+        config = algorithm.record.folder / run_folder.CONFIG
         return (
             f"stopped and saved at iteration {iteration}; resume with: "
             f"python -m metasemi_plugin train --c {shlex.quote(str(config))} --resume"
@@ -279,15 +279,15 @@ def say(algorithm, line: str) -> None:
     print(line, flush=True)
 
 
-def results(history: list[dict]) -> dict[str, object]:
+def results(history: list[dict], chosen_on: str) -> dict[str, object]:
     """The errors that a run came to, in percent, on eval and on test, chosen on eval.
 
-    Where there are no validation images, eval is the test set.
+    Where there are no validation images, eval is the test set; test is None where there is none.
     """
     if not history:
         return {"chosen_on": None, "eval": None, "test": None}
     best = min(history, key=lambda scores: scores["eval"])
-    with_test = "test" in best
+    test = "test" if "test" in best else "eval" if chosen_on == "test" else None
 
     def of(part: str) -> dict[str, object]:
         return {
@@ -298,9 +298,9 @@ def results(history: list[dict]) -> dict[str, object]:
         }
 
     return {
-        "chosen_on": "validation" if with_test else "test",
+        "chosen_on": chosen_on,
         "eval": of("eval"),
-        "test": of("test" if with_test else "eval"),
+        "test": of(test) if test else None,
     }
 
 
@@ -349,15 +349,7 @@ def peak_memory_mb(device: torch.device) -> float:
     """Largest memory so far in MiB: allocated on CUDA, else resident, of the whole process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
-
-
-def _read(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return {}
+    return machine.peak_memory_mb()
 
 
 def _it(line: str) -> float:

@@ -3,7 +3,6 @@
 import argparse
 import copy
 import logging
-import shutil
 import sys
 import warnings
 from collections.abc import Iterator
@@ -13,9 +12,9 @@ from pathlib import Path
 from metasemi_plugin import random_numbers
 from metasemi_plugin.data.notes import Notes
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.host import checkpoint, files
+from metasemi_plugin.host import checkpoint, files, run_folder
 from metasemi_plugin.host.config import write_yaml
-from metasemi_plugin.host.lock import LOCK, holder, in_use, locked
+from metasemi_plugin.host.lock import holder, in_use, locked
 from metasemi_plugin.host.processes import from_first, noticing_an_end, restarted, together
 from metasemi_plugin.host.stopping import stopping_on_signals
 
@@ -31,10 +30,11 @@ def run(args: argparse.Namespace) -> dict:
     Raises:
         UserError: the folder exists and neither resume nor overwrite says what to do with it, it
             cannot be written, another process is at it, no checkpoint can be used, the
-            configuration does not fit the data or the backbone, the training diverges, or another
-            process of the run has ended.
+            configuration does not fit the data or the backbone, the training diverges or has too
+            many bad steps, or another process of the run has ended.
         Interrupted: SIGINT or SIGTERM came, and the run has been saved.
     """
+    from metasemi_plugin.host.bad_steps import require_few
     from metasemi_plugin.host.nets import net_builder
     from metasemi_plugin.host.on_device import on_device
     from metasemi_plugin.host.record import say
@@ -55,27 +55,35 @@ def run(args: argparse.Namespace) -> dict:
         # Again, as another run may have been here in the meantime.
         resumed = from_first(lambda: _claim(folder, args))
         fallback = checkpoint.load(algorithm, folder) if resumed else None
-        from_first(lambda: _begin(folder, args, algorithm, resumed))
+        from_first(lambda: _begin(folder, args, algorithm, resumed, held))
         with _noted(algorithm.record, logger, folder):
             if fallback:
                 say(algorithm, fallback)
             announce(algorithm)
             with stopping_on_signals(algorithm), noticing_an_end(algorithm):
                 algorithm.train()
+            require_few(algorithm)
         return from_first(lambda: _finish(folder, algorithm))
 
 
-def _begin(folder: Path, args: argparse.Namespace, algorithm, resumed: bool) -> None:
+def _begin(
+    folder: Path, args: argparse.Namespace, algorithm, resumed: bool, held: ExitStack
+) -> None:
     """Begin the record in a folder that is this run's, and locked."""
-    from metasemi_plugin.host.curves import Curves
+    from metasemi_plugin.host.curves import Curves, quiet_writers
     from metasemi_plugin.host.record import RunRecord
+    from metasemi_plugin.host.trackers import tracking
 
+    names = run_folder.recorded(folder).get("trackers", {}) if resumed else {}
+    logs = held.enter_context(tracking(args, names))
+    held.enter_context(quiet_writers())
     with files.writable(folder):
         if not resumed:
-            _clear(folder)
-            write_yaml(args, folder / "config.yaml")
+            run_folder.clear(folder)
+            write_yaml(args, folder / run_folder.CONFIG)
         algorithm.record = RunRecord(folder, args, algorithm)
-        algorithm.tb_log = Curves(str(folder), "tensorboard", args.use_tensorboard)
+        algorithm.record.run["trackers"] = names
+        algorithm.tb_log = Curves(folder, args.use_tensorboard, logs)
         algorithm.record.begin()
 
 
@@ -90,7 +98,7 @@ def _noted(record, logger: logging.Logger, folder: Path) -> Iterator[None]:
     if record is None:
         yield
         return
-    with _log_file(logger, folder / "log.txt"), _end_noted(record):
+    with _log_file(logger, folder / run_folder.LOG), _end_noted(record):
         yield
 
 
@@ -132,17 +140,25 @@ def announce(algorithm) -> None:
 
 
 def summarise(run: dict, folder: Path) -> dict:
-    """What people want to know of a record: errors in percent, chosen on eval."""
+    """What people want to know of a record: errors in percent, chosen on eval.
+
+    None stands for those on validation or test images where there are no such images.
+    """
     validation = run["eval"] if run["chosen_on"] == "validation" else {}
+    test = run["test"] or {}
     return {
-        **{k: run[k] for k in ("algorithm", "dataset", "num_labels", "seed", "iterations")},
+        **{
+            k: run[k]
+            for k in ("algorithm", "dataset", "num_labels", "seed", "iterations", "bad_steps")
+        },
         "chosen_on": run["chosen_on"],
         "last_validation_error": validation.get("last"),
         "best_validation_error": validation.get("best"),
-        "last_error": run["test"]["last"],
-        "best_error": run["test"]["best"],
-        "best_iteration": run["test"]["best_iteration"],
-        "median_last_20_error": run["test"]["median_last_20"],
+        "median_last_20_validation_error": validation.get("median_last_20"),
+        "last_error": test.get("last"),
+        "best_error": test.get("best"),
+        "best_iteration": run["eval"]["best_iteration"],
+        "median_last_20_error": test.get("median_last_20"),
         "seconds": round(run["seconds"], 1),
         "folder": str(folder),
     }
@@ -159,29 +175,26 @@ def _claim(folder: Path, args: argparse.Namespace) -> bool:
     """Whether the run goes on from a checkpoint; else it starts afresh."""
     if args.resume and args.overwrite:
         raise UserError("--resume and --overwrite contradict each other; give one of them")
+    there = bool(run_folder.contents(folder))
     if args.resume:
         if not checkpoint.exists(folder):
+            instead = run_folder.start_over(folder, args) if there else "leave --resume out"
             raise UserError(
-                f"--resume: there is no checkpoint {folder / checkpoint.LATEST} to go on from; "
-                "--overwrite starts over"
+                f"--resume: there is no checkpoint {folder / checkpoint.LATEST} to go on from: "
+                f"{instead}"
             )
         return True
-    holds_a_run = folder.is_dir() and any(path.name != LOCK for path in folder.iterdir())
-    if holds_a_run and not args.overwrite:
-        raise UserError(
-            f"the run folder {folder} exists; --resume continues it, --overwrite replaces it, "
-            f"--save_name NAME takes another"
-        )
-    return False
-
-
-def _clear(folder: Path) -> None:
-    """Delete all in a run folder but the lock, which is held."""
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != LOCK:
-            path.unlink()
+    obstacle = run_folder.obstacle(folder, args)
+    if not there or (args.overwrite and obstacle is None):
+        return False
+    ways = ["--resume continues it"] if checkpoint.exists(folder) else []
+    ways += [
+        "--overwrite replaces it"
+        if obstacle is None
+        else f"--overwrite does not replace it, because it {obstacle}",
+        "--save_name NAME takes another",
+    ]
+    raise UserError(f"the run folder {folder} exists; {', '.join(ways)}")
 
 
 @contextmanager

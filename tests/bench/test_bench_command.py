@@ -99,3 +99,10 @@ def test_help_names_the_commands(capsys):
     out = capsys.readouterr().out
     assert "train" in out
     assert "Time a training step and its rivals." in out
+
+
+def test_a_page_that_is_not_its_own_stays(tmp_path, capsys):
+    (tmp_path / "README.md").write_text("mine")
+    assert main(["bench", "standard", "--folder", str(tmp_path)]) == 2
+    assert "README.md would be replaced, but there is no step.json" in capsys.readouterr().err
+    assert (tmp_path / "README.md").read_text() == "mine"

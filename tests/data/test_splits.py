@@ -40,6 +40,35 @@ def test_the_test_set_is_evaluated_when_there_is_no_validation_set(build):
     assert numbers(splits.train_ulb) == list(range(60))
     assert len(splits.train_lb) == 6
     assert splits.class_names == ["a", "b", "c"]
+    assert splits.chosen_on == "test"
+
+
+def test_long_tails(build):
+    """8, 4 and 2 labels; 2, 4 and 8 others; none of those held out."""
+    asked = {"num_labels": 8, "lb_imb_ratio": 4, "ulb_num_labels": 8, "ulb_imb_ratio": -4}
+    splits = build(num_val=12, test=images(100, 9), **asked)
+    assert np.bincount(splits.train_lb.targets).tolist() == [8, 4, 2]
+    assert np.bincount(splits.train_ulb.targets).tolist() == [10, 8, 10]
+    assert set(numbers(splits.train_lb)) < set(numbers(splits.train_ulb))
+    assert not set(numbers(splits.train_ulb)) & set(numbers(splits.eval))
+    others = build(num_val=12, test=images(100, 9), include_lb_to_ulb=False, **asked).train_ulb
+    assert set(numbers(others)) == set(numbers(splits.train_ulb)) - set(numbers(splits.train_lb))
+
+
+def test_the_seed_draws_the_unlabelled_images(build, monkeypatch):
+    monkeypatch.setattr(
+        "metasemi_plugin.data.splits.split_labels", lambda *_, **__: (np.arange(6), None)
+    )
+    first, again, other = (
+        numbers(build(seed=seed, ulb_num_labels=9, test=images(100, 9)).train_ulb)
+        for seed in (1, 1, 2)
+    )
+    assert first == again != other
+
+
+def test_images_of_unknown_class_have_no_long_tail(build):
+    with pytest.raises(UserError, match=r"ulb_num_labels: the classes .* are not known"):
+        build(ulb_num_labels=30, unlabelled=images(200, 6), test=images(100, 9))
 
 
 def test_validation_images_are_evaluated_and_the_test_set_kept_for_the_end(build):
@@ -50,6 +79,7 @@ def test_validation_images_are_evaluated_and_the_test_set_kept_for_the_end(build
 
 def test_validation_images_alone_are_enough(build):
     splits = build(val=images(200, 6))
+    assert splits.chosen_on == "validation"
     assert numbers(splits.eval) == list(range(200, 206))
     assert splits.test is None
 
@@ -58,6 +88,7 @@ def test_held_out_images_are_in_no_training_set(build):
     splits = build(num_val=12, test=images(100, 9))
     held = numbers(splits.eval)
     assert len(held) == 12
+    assert splits.chosen_on == "validation"
     assert sorted(held + numbers(splits.train_ulb)) == list(range(60))
     assert set(numbers(splits.train_lb)) <= set(numbers(splits.train_ulb))
     assert numbers(splits.test) == list(range(100, 109))

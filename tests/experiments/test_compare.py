@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import metasemi_plugin
+from metasemi_plugin.data import DATASETS
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.experiments import compare, execute
 from metasemi_plugin.experiments.compare import make, suite_of
@@ -38,6 +39,13 @@ def outcome(suite):
         course = record.metrics.drop(columns=TIMES).to_dict("records")
         found[run.args.save_name] = [*(record.run[k] for k in kept), course]
     return found
+
+
+def test_without_test_images_it_ends_as_well(command, inside, capsys, monkeypatch):
+    digits = DATASETS["digits"]
+    monkeypatch.setitem(DATASETS, "digits", lambda *args: digits(*args)._replace(test=None))
+    assert command("--seeds", "0", "--num_val", "100") == 0
+    assert "complete: tiny, metasemi, seed 0: " in capsys.readouterr().out
 
 
 def test_what_is_missing_is_made_once(command, inside, suite, capsys):
@@ -77,11 +85,11 @@ def test_other_settings_are_refused_before_anything_starts(command, inside, tmp_
     with pytest.raises(UserError) as error:
         command("--seeds", "0", "1", "--lr", "0.2")
     lines = str(error.value).splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 2
     assert lines[0].endswith(
-        "tiny_supervised_seed0 was made with other settings: lr (0.1, now 0.2)"
+        "tiny_supervised_seed0 was made with other settings: lr (0.1, now 0.2): "
+        "--overwrite replaces it, --name NAME makes new runs"
     )
-    assert "--overwrite replaces these runs" in lines[2]
     assert len(inside.steps) == 2
     assert command("--seeds", "0", "--lr", "0.2", "--overwrite") == 0
     assert inside.steps[2:] == [(name, "start over") for name in BOTH]

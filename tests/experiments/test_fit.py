@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from metasemi_plugin import train
+from metasemi_plugin.data import DATASETS
 from metasemi_plugin.experiments import fit
 from metasemi_plugin.experiments.fit import Fit
 from metasemi_plugin.host.loaded import loaded
@@ -20,6 +21,14 @@ def test_of_runs(tiny_run, algorithm, capsys):
     # What the last evaluation of the run found.
     assert float(row[4]) == pytest.approx(last, abs=0.051)
     assert 0 < float(row[1]) < (float(row[4]) if algorithm == "supervised" else 100)
+
+
+def test_without_test_images_it_says_so(tiny_run, capsys, monkeypatch):
+    digits = DATASETS["digits"]
+    monkeypatch.setitem(DATASETS, "digits", lambda *args: digits(*args)._replace(test=None))
+    folder = train(**tiny_run(num_val=100))["folder"]
+    assert fit.main([folder]) == 0
+    assert f"| {folder} (on validation images) |" in capsys.readouterr().out
 
 
 def test_labelled_images_are_all_taken_once(tiny_run):

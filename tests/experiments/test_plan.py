@@ -23,6 +23,7 @@ def leave(run, status, checkpoint=False, **changes):
     run.folder.mkdir(parents=True)
     record = {"status": status, "iterations": 3, "config": settings(run, **changes)}
     (run.folder / "run.json").write_text(json.dumps(record))
+    (run.folder / "config.yaml").touch()
     if checkpoint:
         (run.folder / "latest_model.pth").touch()
 
@@ -62,7 +63,8 @@ def test_other_settings_are_in_the_way(run):
     step = next_step(run)
     assert step.what == "refuse"
     assert step.why == (
-        f"{run.folder} was made with other settings: lr (0.25, now 0.1), num_eval_iter (1, now 3)"
+        f"{run.folder} was made with other settings: lr (0.25, now 0.1), num_eval_iter (1, now 3): "
+        "--overwrite replaces it, --name NAME makes new runs"
     )
     assert next_step(run, overwrite=True).what == "start over"
     with pytest.raises(UserError) as error:
@@ -70,7 +72,6 @@ def test_other_settings_are_in_the_way(run):
     assert str(error.value).splitlines() == [
         step.why,
         "another",
-        "--overwrite replaces these runs, --name NAME makes new ones",
     ]
     refuse([Step("done"), Step("start over", "why")])
 
@@ -80,9 +81,31 @@ def test_killed_before_there_was_a_record(run):
     for name in (".lock", "config.yaml", "config.yaml.part"):
         (run.folder / name).touch()
     assert next_step(run).what == "start over"
+
+
+@pytest.mark.parametrize("status", [None, "failed", "complete"])
+def test_what_no_run_writes_is_never_replaced(run, status):
+    if status:
+        leave(run, status, checkpoint=True, lr=0.25)
+    run.folder.mkdir(parents=True, exist_ok=True)
     (run.folder / "photo.jpg").touch()
+    for overwrite in (False, True):
+        assert next_step(run, overwrite) == Step(
+            "refuse",
+            f"{run.folder} holds what no run writes (photo.jpg): move it away, or make new runs "
+            "with --name NAME",
+        )
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "\x80"])
+def test_a_damaged_record_is_in_the_way(run, text):
+    leave(run, "complete", checkpoint=True)
+    (run.folder / "run.json").write_text(text, encoding="latin-1")
     step = next_step(run)
-    assert step == Step("refuse", f"{run.folder} holds something that is not a recorded run")
+    assert step == Step(
+        "refuse",
+        f"{run.folder}/run.json is damaged: --overwrite replaces it, --name NAME makes new runs",
+    )
     assert next_step(run, overwrite=True).what == "start over"
 
 

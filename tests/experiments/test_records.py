@@ -46,6 +46,14 @@ def test_a_run_that_ends_while_it_is_read(tmp_path, monkeypatch):
     assert records.status(tmp_path, {"status": "running"}) == "complete"
 
 
+@pytest.mark.parametrize("name", ["run.json", "metrics.jsonl"])
+def test_a_damaged_record_says_so(name, tmp_path):
+    (tmp_path / "run.json").write_text('{"status": "complete"}')
+    (tmp_path / name).write_text('{"sta\n')
+    assert read(tmp_path).status == "damaged"
+    assert list(read(tmp_path).metrics.columns) == ["it", "seconds", "eval"]
+
+
 def test_half_a_line_is_not_read(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"it": 1, "train/x": null}\n{"it": 2}\n{"it": 3, "e')
     assert list(read(tmp_path).metrics["it"]) == [1, 2]

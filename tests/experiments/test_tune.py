@@ -104,3 +104,12 @@ def test_bad_input_is_named(config, command):
         command("--betas", "1", "1.0")
     with pytest.raises(UserError, match="mixup_beta: must be above 0"):
         command("--betas", "0")
+
+
+def test_a_file_that_is_not_its_own_stays(command, inside, tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/tune.png").write_text("mine")
+    with pytest.raises(UserError, match=r"tune.png would be replaced, .* no tune.json beside it"):
+        command()
+    assert inside.steps == []
+    assert (tmp_path / "runs/tune.png").read_text() == "mine"

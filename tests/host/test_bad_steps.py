@@ -8,6 +8,7 @@ import torch
 from torture import unequal
 
 from metasemi_plugin import train
+from metasemi_plugin.cli import report
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host import checkpoint
 from metasemi_plugin.host.hooks import TeacherHook
@@ -78,24 +79,27 @@ def finite(saved):
 )  # fmt: skip
 def test_a_single_one_is_skipped_and_counted(tiny_run, poison, algorithm, how, tmp_path):
     poison({2}, how)
-    train(**tiny_run(algorithm, save_name="run"))
+    summary = train(**tiny_run(algorithm, save_name="run", num_train_iter=10))
     saved = checkpoint.verified(tmp_path / "run/latest_model.pth")[1]
     assert finite(saved)
     assert saved["bad_steps"] == [1, 0]
     run = json.loads((tmp_path / "run/run.json").read_text())
-    assert (run["bad_steps"], run["iterations"], run["status"]) == (1, 6, "complete")
+    assert (run["bad_steps"], run["iterations"], run["status"]) == (1, 10, "complete")
+    assert "bad steps: 1, whose loss or gradient was not finite: undone\n" in report(summary)
     line = json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[0])
     assert all(value is not None for value in line.values())
 
 
 @pytest.mark.parametrize("algorithm", ["supervised", "freematch", "temporal_ensembling"])
-def test_it_moves_neither_weights_nor_statistics_nor_the_average(tiny_run, poison, algorithm):
+def test_it_moves_neither_weights_nor_statistics_nor_the_average(
+    tiny_run, poison, algorithm, tmp_path
+):
     """After a bad last step all is as it was one step before, but for the schedule."""
     poison({3})
     changes = {"num_save_iter": 1, "num_eval_iter": 4, "num_train_iter": 4}
-    from pathlib import Path
-
-    folder = Path(train(**tiny_run(algorithm, save_name="run", **changes))["folder"])
+    with pytest.raises(UserError, match="in 1 of 4 steps, of the last one too: what has been"):
+        train(**tiny_run(algorithm, save_name="run", **changes))
+    folder = tmp_path / "run"
     after, before = (
         checkpoint.verified(folder / name)[1] for name in (checkpoint.LATEST, checkpoint.PREVIOUS)
     )
@@ -124,7 +128,25 @@ def test_too_many_in_a_row_stop_the_run(tiny_run, poison, tmp_path):
 
 def test_others_in_between_do_not(tiny_run, poison):
     poison({0, 1, 3, 4})
-    assert train(**tiny_run("supervised", save_name="run", max_bad_steps=3))["iterations"] == 6
+    options = tiny_run("supervised", save_name="run", max_bad_steps=3)
+    assert train(**options | {"num_train_iter": 40})["bad_steps"] == 4
+
+
+@pytest.mark.parametrize(("iterations", "bad"), [(20, {2, 4}), (19, {2, 4}), (100, {99})])
+def test_with_too_many_in_all_or_at_the_end_a_run_has_failed(
+    tiny_run, poison, tmp_path, iterations, bad
+):
+    poison(bad)
+    options = tiny_run("supervised", save_name="run", num_train_iter=iterations)
+    if iterations == 20:
+        assert train(**options)["bad_steps"] == 2
+        return
+    for resume in (False, True):
+        with pytest.raises(UserError, match=f"not finite in {len(bad)} of {iterations} steps"):
+            train(**options, resume=resume)
+        run = json.loads((tmp_path / "run/run.json").read_text())
+        assert (run["status"], run["iterations"]) == ("failed", iterations)
+        assert run["error"].startswith("loss or gradient was not finite in")
 
 
 def test_weights_that_are_not_finite_are_never_saved(tiny_run, tmp_path, monkeypatch):

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tensorboard.summary.writer.record_writer import RecordWriter
 from torture import unequal
 
 from metasemi_plugin import train
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host import checkpoint, files
-from metasemi_plugin.host.checkpoint import BEST, LATEST, PREVIOUS, Unusable
+from metasemi_plugin.host.checkpoint import Unusable
+from metasemi_plugin.host.run_folder import BEST, LATEST, PREVIOUS
 
 
 @pytest.fixture(scope="module")
@@ -305,12 +307,26 @@ def test_a_really_full_disk(tiny_run, capsys):
     def with_full_log(*args):
         result = begin(*args)
         (folder / "log.txt").symlink_to("/dev/full")
+        patch.setattr(RecordWriter, "write", full_disk)
         return result
+
+    def full_disk(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "_begin", with_full_log)
         assert train(**options)["iterations"] == 6
-    assert "Logging error" not in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "Logging error" not in said.err
+    assert "Traceback" not in said.err
+    assert said.out.count("no more curves: OSError: [Errno 28] No space left on device") == 1
+
+
+def test_advice_on_a_full_disk_can_be_followed(saved, tiny_run, full):
+    """Nothing was ever saved: there is nothing to resume."""
+    full(LATEST, range(4))
+    with pytest.raises(UserError, match=r"There is no checkpoint yet\. .* start over with --over"):
+        train(**saved[1] | {"save_dir": tiny_run()["save_dir"]})
 
 
 @pytest.mark.parametrize("where", ["folder", "parent"])

@@ -3,9 +3,15 @@ from pathlib import Path
 
 import pytest
 
+from metasemi_plugin.cli import parse
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.host.config import coerce, options, resolve, write_yaml
+from metasemi_plugin.host import launch
+from metasemi_plugin.host.checks import NOT_HERE
+from metasemi_plugin.host.config import CALL_OPTIONS, coerce, options, resolve, write_yaml
+from metasemi_plugin.host.views import supported_algorithms
 from metasemi_plugin.options import Option
+
+CONFIGS = Path(__file__).parents[2] / "config/metasemi"
 
 
 @pytest.fixture
@@ -133,6 +139,13 @@ def test_an_algorithms_option_belongs_to_it_alone():
         ("label_folds", "1", r"label_folds: must be 0 \(none\), or at least 2"),
         ("max_bad_steps", "0", "max_bad_steps: must be at least 1"),
         ("num_save_iter", "0", "num_save_iter: must be at least 1"),
+        ("num_eval_iter", 2**63, "num_eval_iter: must be at most 9223372036854775807"),
+        ("lb_imb_ratio", "0", r"lb_imb_ratio: must be 1 \(all classes alike\), above, or below -1"),
+        ("ulb_imb_ratio", "-1", "ulb_imb_ratio: must be 1 "),
+        ("ulb_imb_ratio", "50", "ulb_imb_ratio: set ulb_num_labels as well"),
+        ("ulb_num_labels", "0", "ulb_num_labels: must be at least 1"),
+        ("ulb_num_labels", "41", "ulb_num_labels: 41 cannot be divided .* use 40 or 50"),
+        ("lb_imb_ratio", "401", "lb_imb_ratio: with num_labels 400, .* the smallest has none"),
         ("save_minutes", "0", "save_minutes: must be above 0"),
     ],
 )
@@ -156,8 +169,120 @@ def test_options_of_semilearns_algorithms_are_checked(algorithm, key, value, mes
         resolve(None, {"algorithm": algorithm, key: value})
 
 
+LONG_TAIL = {"lb_imb_ratio": 4, "ulb_num_labels": 40}
+
+
+@pytest.mark.parametrize(
+    ("others", "refused"),
+    [
+        ({"algorithm": "fullysupervised"}, {"lb_imb_ratio", "ulb_num_labels"}),
+        ({"dataset": "stl10"}, {"ulb_num_labels"}),
+        ({"dataset": "stl10", "protocol": "paper"}, {"lb_imb_ratio", "ulb_num_labels"}),
+        ({"num_labels": 41, "ulb_num_labels": 41, "ulb_imb_ratio": 2}, set()),
+    ],
+)
+def test_long_tails_are_refused_where_the_data_have_none(others, refused):
+    try:
+        resolve(None, LONG_TAIL | others)
+        found = set()
+    except UserError as error:
+        found = {line.split(": ")[1] for line in str(error).splitlines()}
+    assert found == refused
+
+
+class Noting(argparse.Namespace):
+    """Settings that note which of them are read."""
+
+    def __getattribute__(self, name):
+        noted.add(name)
+        return super().__getattribute__(name)
+
+
+noted: set[str] = set()
+OTHER = {
+    bool: lambda value: not value,
+    int: lambda value: (value or 0) + 1,
+    float: lambda value: value + 0.5,
+    str: lambda value: f"another {value}",
+}
+
+
+def test_each_option_of_the_host_is_read_or_refused(tiny_run, monkeypatch):
+    """Refused: any value but the host's own, with a reason."""
+    from semilearn import get_config
+
+    names = vars(get_config({"algorithm": "fixmatch"})).keys() - set(CALL_OPTIONS)
+    known = options("fixmatch")
+    refused = set()
+    for name in names:
+        other = OTHER[known[name].type](known[name].default)
+        try:
+            resolve(None, {"algorithm": "fixmatch", name: other})
+        except UserError as error:
+            if str(error) == f"command line: {name}: {NOT_HERE.get(name)}":
+                refused.add(name)
+    assert refused == set(NOT_HERE) == {
+        "train_sampler", "net_from_name", "imb_algorithm", "gpu", "rank", "dist_url",
+        "dist_backend", "max_length", "max_length_seconds", "sample_rate",
+    }  # fmt: skip
+
+    resolved = launch.resolve
+    monkeypatch.setattr(launch, "resolve", lambda *args: Noting(**vars(resolved(*args))))
+    long_tail = {"lb_imb_ratio": 2, "ulb_imb_ratio": 2, "ulb_num_labels": 50}
+    launch.train(None, tiny_run("fixmatch", save_name="run", **long_tail))
+    assert names - refused - noted == set()
+
+
 def test_fully_supervised_needs_no_number_of_labels():
     assert resolve(None, {"algorithm": "fullysupervised", "num_labels": "41"}).num_labels == 41
+
+
+def test_another_algorithm_leaves_out_what_only_the_files_own_knows(yaml, tiny_run, capsys):
+    path = yaml("algorithm: metasemi\nmixup_beta: 0.3\nteacher: student\nlr: 0.2\n")
+    args = resolve(path, {"algorithm": "fixmatch", "T": "0.7"})
+    assert (args.algorithm, args.lr, args.T) == ("fixmatch", 0.2, 0.7)
+    assert not hasattr(args, "mixup_beta")
+    for wrong in ({"mixup_beta": "0.3"}, {"mixup_bta": "0.3"}):
+        with pytest.raises(UserError, match="command line: unknown key 'mixup_b"):
+            resolve(path, {"algorithm": "fixmatch"} | wrong)
+    with pytest.raises(UserError, match=r"wrong.yaml: unknown key 'mixup_bta'"):
+        resolve(yaml("mixup_bta: 0.3\n", "wrong.yaml"), {"algorithm": "fixmatch"})
+    assert resolve(path, {"algorithm": "metasemi"}).mixup_beta == 0.3
+    launch.train(path, tiny_run("supervised", save_name="run"))
+    said = "options that supervised has not: mixup_beta, teacher: left out\n"
+    assert capsys.readouterr().out.count(said) == 1
+
+
+@pytest.mark.parametrize("name", ["digits_40", "folder_example", "cifar10_250"])
+def test_the_readmes_files_take_each_algorithm(name):
+    for algorithm in supported_algorithms():
+        resolve(f"{CONFIGS}/{name}.yaml", {"algorithm": algorithm})
+
+
+def test_types_are_those_that_the_host_declares():
+    kinds = {name: option.type for name, option in options("fixmatch").items()}
+    declared = {"clip_grad": float, "gpu": int, "load_path": str, "world_size": int, "amp": bool,
+                "resume": bool, "include_lb_to_ulb": bool, "ulb_num_labels": int}  # fmt: skip
+    assert {name: kinds[name] for name in declared} == declared
+    assert resolve(None, {"clip_grad": "0.5"}).clip_grad == 0.5
+
+
+def test_home_is_expanded_in_paths(yaml, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    yaml("lr: 0.5\n", "base.yaml")
+    yaml("base: ~/base.yaml\ndata_dir: ~/photos\n", "sub/run.yaml")
+    given = dict.fromkeys(("save_dir", "load_path", "pretrain_path"), "~/x")
+    args = resolve("~/sub/run.yaml", given)
+    assert (args.lr, args.data_dir) == (0.5, f"{tmp_path}/photos")
+    assert args.save_dir == args.load_path == args.pretrain_path == f"{tmp_path}/x"
+
+
+def test_only_a_bool_may_be_given_without_a_value():
+    assert resolve(None, parse(["--amp", "--lr", "1"])).amp is True
+    for key, what in (("lr", "a number"), ("save_name", "text"), ("channels_last", "text")):
+        with pytest.raises(UserError, match=f"^command line: {key}: expected {what}, got nothing$"):
+            resolve(None, parse([f"--{key}"]))
+    assert resolve(None, {"channels_last": True}).channels_last == "true"
 
 
 def test_whole_numbers_are_not_rounded():

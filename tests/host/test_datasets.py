@@ -197,3 +197,26 @@ def test_labels_that_cannot_be_divided_among_the_class_folders(photos, there, tm
         photos["data_dir"] = str(tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"num_labels: 8 .* 3 classes: use 6 or 9"):
         resolve(None, {**photos, "num_labels": 8})
+
+
+LONG_TAIL = {"num_labels": 2, "lb_imb_ratio": 2, "ulb_num_labels": 2, "ulb_imb_ratio": -2}
+
+
+@pytest.mark.parametrize("protocol", ["usb", "paper"])
+def test_long_tails_are_those_of_the_host(protocol, cifar10, options, build):
+    """2 labels of the first class, 1 of the last; of the unlabelled the other way round."""
+    built = build(**options() | LONG_TAIL | {"protocol": protocol, "include_lb_to_ulb": False})
+    counts = {
+        part: np.bincount(built.dataset_dict[part].targets, minlength=10).tolist()
+        for part in ("train_lb", "train_ulb")
+    }
+    assert counts == {"train_lb": [2] + [1] * 9, "train_ulb": [1] * 9 + [2]}
+    with_labelled = build(**options() | LONG_TAIL | {"protocol": protocol})
+    assert len(with_labelled.dataset_dict["train_ulb"]) == 22
+
+
+@pytest.mark.parametrize("protocol", ["usb", "paper"])
+@pytest.mark.parametrize("option", ["num_labels", "ulb_num_labels"])
+def test_more_than_a_class_has_is_an_error(protocol, option, cifar10, options, build):
+    with pytest.raises(UserError, match=f"{option}.*lower"):
+        build(**options() | LONG_TAIL | {"protocol": protocol, option: 5})

@@ -16,7 +16,8 @@ def refuse(event, args):
         _, mode, flags = args
         writes = mode is not None and set(str(mode)) & set("wax+")
         writes = writes or flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-    if event in CHANGES or (event == "open" and writes and not isinstance(args[0], int)):
+    changes = event in CHANGES or (event == "open" and writes)
+    if changes and not isinstance(args[0], int):
         path = os.path.abspath(os.fsdecode(args[0]))
         if not path.startswith((runs, home, "/dev/")):
             raise PermissionError(13, "Permission denied", path)

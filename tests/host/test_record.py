@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from metasemi_plugin import train
+from metasemi_plugin.cli import report
 from metasemi_plugin.data import DATASETS
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host import record
@@ -101,6 +102,42 @@ def test_without_validation_images_both_are_the_test_set(tiny_run):
     run = read(train(**tiny_run(save_name="run"))["folder"])
     assert run["chosen_on"] == "test"
     assert run["test"] == run["eval"]
+
+
+def test_without_test_images_no_number_is_a_test_error(tiny_run, monkeypatch, capsys):
+    digits = DATASETS["digits"]
+    monkeypatch.setitem(DATASETS, "digits", lambda *args: digits(*args)._replace(test=None))
+    summary = train(**tiny_run(save_name="run", num_val=100, use_tensorboard=True))
+    run, course = read(summary["folder"]), lines(summary["folder"])
+    assert (run["chosen_on"], run["test"]) == ("validation", None)
+    assert run["eval"]["last"] == course[-1]["eval"] == course[-1]["validation/error"]
+    assert not any("test" in key for line in course for key in line)
+    assert summary["last_validation_error"] == course[-1]["eval"]
+    assert summary["best_iteration"] == run["eval"]["best_iteration"]
+    assert [v for k, v in summary.items() if k.endswith("_error") and "validation" not in k] == [
+        None, None, None,
+    ]  # fmt: skip
+    said = capsys.readouterr().out + report(summary)
+    assert "validation error best" in said
+    assert f"validation error: last {course[-1]['eval']:.2f} %, median of the last 20" in said
+    assert "test error" not in said
+    assert {"validation/error", "eval/top-1-acc"} <= curves(summary["folder"])
+    assert not any(tag.startswith("test") for tag in curves(summary["folder"]))
+
+
+def curves(folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = EventAccumulator(str(Path(folder) / "tensorboard"))
+    found.Reload()
+    return set(found.Tags()["scalars"])
+
+
+def test_each_error_is_logged_as_what_it_is(tiny_run):
+    folder = train(**tiny_run(save_name="run", num_val=100, use_tensorboard=True))["folder"]
+    assert {"validation/error", "test/error"} <= curves(folder)
+    folder = train(**tiny_run(save_name="other", use_tensorboard=True))["folder"]
+    assert {tag for tag in curves(folder) if "error" in tag} == {"test/error"}
 
 
 def test_the_split_is_identified(tiny_run):
@@ -195,7 +232,7 @@ def test_a_line_holds_means_over_the_iterations_since_the_last(tmp_path, monkeyp
 
 def test_the_best_is_chosen_on_eval_and_read_off_test():
     history = [{"it": i, "eval": abs(i - 25), "test": 100 - i} for i in range(1, 31)]
-    found = record.results(history)
+    found = record.results(history, "validation")
     assert found["eval"] == {
         "last": 5, "best": 0, "best_iteration": 25, "median_last_20": 5.0,
     }  # fmt: skip

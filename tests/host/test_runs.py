@@ -10,6 +10,7 @@ import torch
 from metasemi_plugin import train
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.hooks import Hook
+from metasemi_plugin.host.loaded import loaded
 from metasemi_plugin.host.views import supported_algorithms
 
 HOST_ALGORITHMS = [
@@ -233,6 +234,32 @@ def test_run_folder_holds_config_log_record_and_curves(tiny_run):
     )
     again = train(str(folder / "config.yaml"), save_name="again")
     assert_same(state(again["folder"])["model"], state(run["folder"])["model"])
+
+
+def test_a_run_starts_from_the_weights_of_another(build, tiny_run, tmp_path, monkeypatch):
+    first = train(**tiny_run(save_name="first"))
+    file = f"{first['folder']}/latest_model.pth"
+    built = build(load_path=file)
+    teacher = torch.load(file, weights_only=True)["ema_model"]
+    assert_same(dict(built.model.state_dict()), dict(teacher))
+    assert_same(dict(built.ema_model.state_dict()), dict(teacher))
+    second = tiny_run(save_name="second", load_path=file)
+    summary = train(**second)
+    # Once it has begun, its own checkpoint is enough, to go on and to look into.
+    Path(file).unlink()
+    assert train(**second, resume=True)["last_error"] == summary["last_error"]
+    assert loaded(Path(summary["folder"]), "latest_model.pth").it == 6
+    with pytest.raises(UserError, match="load_path: cannot read"):
+        train(**tiny_run(save_name="third", load_path=file))
+
+
+def test_weights_of_another_net_are_refused_before_the_data(build, tmp_path, monkeypatch):
+    import tiny
+
+    torch.save(tiny.net(num_classes=7).state_dict(), tmp_path / "file")
+    monkeypatch.setattr("metasemi_plugin.host.on_device.build_splits", None)
+    with pytest.raises(UserError, match=r"load_path: .* does not fit 'tiny:net' \(size mismatch"):
+        build(load_path=str(tmp_path / "file"))
 
 
 def test_bn_momentum_reaches_student_and_teacher(build):

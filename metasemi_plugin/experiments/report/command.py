@@ -1,6 +1,7 @@
 """The command line: ``python -m metasemi_plugin report SUITE_OR_RUN_FOLDERS...``."""
 
 import argparse
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from metasemi_plugin.experiments.report.markdown import escape, markdown
 from metasemi_plugin.experiments.report.page import page
 from metasemi_plugin.experiments.report.pictures import pictures
 from metasemi_plugin.host import files
+
+FILES = "results.csv", "table.md", "report.html"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -38,6 +41,7 @@ def main(argv: Sequence[str]) -> int:
         entries = of_suite(suite)
         commands = [_compare(arguments, overrides)]
     out = arguments.out or Path("benchmark_results") / name
+    files.expect_ours(out, *FILES)
     timing = ""
     if arguments.fastest_pace:
         entries = at_fastest_pace(entries)
@@ -115,8 +119,9 @@ def write(
 
     folder = out / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
-    for old in (*folder.glob("*.png"), *folder.glob("*.svg")):
-        old.unlink()
+    for name in _pictures_of(out / "table.md"):
+        for old in (folder / f"{name}.png", folder / f"{name}.svg"):
+            old.unlink(missing_ok=True)
     for picture in drawn:
         files.replace(folder / f"{picture.name}.png", picture.png)
         files.replace(folder / f"{picture.name}.svg", picture.svg)
@@ -125,10 +130,16 @@ def write(
     files.replace(out / "report.html", html.encode())
 
 
+def _pictures_of(table: Path) -> list[str]:
+    """Names of the pictures that an earlier report shows."""
+    text = table.read_text(encoding="utf-8") if table.exists() else ""
+    return re.findall(r"^!\[.*\]\(pictures/([^/\s]+)\.png\)$", text, re.MULTILINE)
+
+
 def _chosen(cells) -> str:
     chosen = sorted(cells["chosen_on"].dropna().unique())
-    if chosen == ["test"]:
-        return "The best evaluation is chosen on test, which flatters it."
+    if len(chosen) == 1 and chosen == sorted(cells["error_on"].dropna().unique()):
+        return f"The best evaluation is chosen on {chosen[0]}, which flatters it."
     if chosen == ["validation"]:
         return "The best evaluation is chosen on validation images; test is only reported."
     return (

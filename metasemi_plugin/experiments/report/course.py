@@ -15,6 +15,7 @@ from metasemi_plugin.experiments.report.drawing import (
     Row,
     figure_of,
     from_zero,
+    kind_of_error,
     picture_of,
 )
 
@@ -28,18 +29,20 @@ BANDS = (
 
 def by_iteration(column: str, rows: Sequence[Row]) -> Iterator[Picture]:
     """Error against iteration."""
+    error = _error_of(rows).capitalize()
     for figure, text in _curves(rows, lambda curve: (curve.index, "iteration")):
         yield picture_of(
             figure,
             f"error by iteration {column}",
-            f"Test error against iteration, {column}",
+            f"{error} against iteration, {column}",
             BANDS,
-            f"Test error against iteration on {column}. At the end: {text}.",
+            f"{error} against iteration on {column}. At the end: {text}.",
         )
 
 
 def by_time(column: str, rows: Sequence[Row]) -> Iterator[Picture]:
     """Error against wall time."""
+    error = _error_of(rows).capitalize()
     ends = [c["seconds"].max() for row in rows for c in row.curves() if len(c)]
     divisor, unit = _unit(max(ends, default=0))
 
@@ -50,10 +53,14 @@ def by_time(column: str, rows: Sequence[Row]) -> Iterator[Picture]:
         yield picture_of(
             figure,
             f"error by time {column}",
-            f"Test error against training time, {column}",
+            f"{error} against training time, {column}",
             f"{BANDS} Time is the mean over the seeds at the same iteration.",
-            f"Test error against training time on {column}. At the end: {text}.",
+            f"{error} against training time on {column}. At the end: {text}.",
         )
+
+
+def _error_of(rows: Sequence[Row]) -> str:
+    return kind_of_error(run.error_on for row in rows for run in row.runs)
 
 
 def _curves(rows: Sequence[Row], against: Callable) -> Iterator[tuple[Figure, str]]:
@@ -89,7 +96,7 @@ def _curves(rows: Sequence[Row], against: Callable) -> Iterator[tuple[Figure, st
     _error_axis(panels, curves.values())
     label = next(against(curve)[1] for curve in curves.values() if len(curve))
     figure.supxlabel(label, fontsize="medium")
-    figure.supylabel("test error, %", fontsize="medium")
+    figure.supylabel(f"{_error_of(rows)}, %", fontsize="medium")
     ends = [
         f"{name} {curve['mean'].iloc[-1]:.2f} %" for name, curve in curves.items() if len(curve)
     ]
@@ -97,7 +104,7 @@ def _curves(rows: Sequence[Row], against: Callable) -> Iterator[tuple[Figure, st
 
 
 def _error_curve(curves: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    tested = [c.assign(error=numbers.test_errors(c)) for c in curves if len(c)]
+    tested = [c.assign(error=numbers.scored(c)) for c in curves if len(c)]
     return numbers.mean_curve(tested, "error")
 
 

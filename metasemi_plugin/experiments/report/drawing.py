@@ -70,6 +70,11 @@ class Row(NamedTuple):
         return {"marker": MARKERS[n % len(MARKERS)], **hollow}
 
 
+def kind_of_error(on: Iterable[str | None]) -> str:
+    """ "test error", "validation error", or either, of what errors are of (`Entry.error_on`)."""
+    return f"{' or '.join(sorted(filter(None, set(on))) or ['test'])} error"
+
+
 def columns_of(entries: Iterable[Entry]) -> dict[str, list[Row]]:
     """The rows of each column, in order of appearance."""
     columns: dict[str, list[Row]] = {}

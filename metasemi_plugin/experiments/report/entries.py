@@ -31,6 +31,11 @@ class Entry(NamedTuple):
         return ", ".join([self.row, *(f"{key}={value}" for key, value in self.varied.items())])
 
     @property
+    def error_on(self) -> str | None:
+        """Images that its errors are of: "test", or "validation" where there are no test images."""
+        return "test" if "test" in self.record.metrics else self.record.run.get("chosen_on")
+
+    @property
     def complete(self) -> bool:
         """Whether the run counts in the means."""
         return self.record.status == "complete"

@@ -12,34 +12,37 @@ ERRORS = {"last": "last", "median_last_20": "median of last 20", "best": "best"}
 
 
 def errors(metrics: pd.DataFrame) -> dict[str, float]:
-    """Test errors of a run: last, median of the last 20 evaluations, best.
+    """Errors of a run, see `scored`: last, median of the last 20 evaluations, best.
 
-    The best is the test error at the evaluation that is first to have the least error on the set
-    the data choose on; where there is no validation set, that is the test set.
+    The best is the error at the evaluation that is first to have the least error on the set the
+    data choose on; where there is no validation set, that is the test set.
 
     Args:
         metrics: a line an evaluation: it, eval, and test where eval is not the test set.
     """
     if metrics.empty:
         return {}
-    test = test_errors(metrics)
+    error = scored(metrics)
     best = metrics["eval"].idxmin()
     return {
-        "last": test.iloc[-1],
-        "median_last_20": test.iloc[-20:].median(),
-        "best": test[best],
+        "last": error.iloc[-1],
+        "median_last_20": error.iloc[-20:].median(),
+        "best": error[best],
         "best_iteration": metrics["it"][best],
     }
 
 
-def test_errors(metrics: pd.DataFrame) -> pd.Series:
-    """The test error at each evaluation."""
+def scored(metrics: pd.DataFrame) -> pd.Series:
+    """The error at each evaluation: on test images, or on validation images where there are none.
+
+    `Entry.error_on` says which.
+    """
     return metrics["test" if "test" in metrics else "eval"]
 
 
 def at_time(metrics: pd.DataFrame, seconds: float) -> float:
-    """The test error at the last evaluation within ``seconds`` of training; nan if none was."""
-    within = test_errors(metrics)[metrics["seconds"] <= seconds]
+    """The error at the last evaluation within ``seconds`` of training; nan if none was."""
+    within = scored(metrics)[metrics["seconds"] <= seconds]
     return within.iloc[-1] if len(within) else math.nan
 
 
@@ -89,6 +92,7 @@ def _line(entry: Entry, time: float | None) -> dict[str, object]:
         "iterations": run.get("iterations", 0),
         "num_train_iter": entry.config.get("num_train_iter"),
         "chosen_on": run.get("chosen_on"),
+        "error_on": entry.error_on,
         **{f"error_{name}": own.get(name, math.nan) for name in ERRORS},
         "best_iteration": own.get("best_iteration", math.nan),
         "time": math.nan if time is None else time,
@@ -127,7 +131,7 @@ def cells(runs: pd.DataFrame) -> pd.DataFrame:
         cell["time"] = group["time"].iloc[0]
         cell["seconds_per_iteration"] = done["seconds_per_iteration"].mean()
         cell["peak_memory_mb"] = done["peak_memory_mb"].max()
-        for name in ("algorithm", "dataset", "num_labels", "net", "chosen_on"):
+        for name in ("algorithm", "dataset", "num_labels", "net", "chosen_on", "error_on"):
             cell[name] = group[name].dropna().iloc[0] if group[name].notna().any() else None
         made.append(cell)
     return pd.DataFrame(made)
@@ -137,14 +141,15 @@ def leader(cells: pd.DataFrame, error: str) -> int | None:
     """The label of the best cell, if it is better than the runner-up by more than the spread.
 
     The spread is sqrt(s1^2 + s2^2) of both cells' sample standard deviations. No cell leads if
-    there is no runner-up, or if either of the two has a run that is not complete or one run only.
+    there is no runner-up, if the errors are on different kinds of images, or if either of the two
+    has a run that is not complete or one run only.
 
     Args:
         cells: those of one column.
         error: which error, e.g. "error_last".
     """
     ranked = cells.dropna(subset=[error]).sort_values(error, kind="stable")
-    if len(ranked) < 2:
+    if len(ranked) < 2 or ranked["error_on"].nunique() > 1:
         return None
     best, second = ranked.iloc[0], ranked.iloc[1]
     if any(cell["n"] < max(cell["runs"], 2) for cell in (best, second)):

@@ -10,6 +10,7 @@ from metasemi_plugin.experiments.report.drawing import (
     Row,
     figure_of,
     from_zero,
+    kind_of_error,
     picture_of,
 )
 from metasemi_plugin.experiments.report.entries import Entry
@@ -22,6 +23,7 @@ def at_time(column: str, cells: pd.DataFrame) -> Iterator[Picture]:
     if len(drawn) < 2:
         return
     names = [name_of(cell) for cell in drawn.to_dict("records")]
+    error = kind_of_error(drawn["error_on"])
     time = drawn["time"].iloc[0]
     figure = figure_of(7.2, 0.9 + 0.27 * len(drawn))
     panel = figure.subplots()
@@ -32,17 +34,17 @@ def at_time(column: str, cells: pd.DataFrame) -> Iterator[Picture]:
                    fmt="o", color="black", capsize=3, label=f"after {time:.0f} s")  # fmt: skip
     panel.set_yticks(places, names)
     panel.set_ylim(-0.7, len(drawn) - 0.3)
-    panel.set_xlabel("test error, %")
+    panel.set_xlabel(f"{error}, %")
     panel.grid(axis="y", visible=False)
     panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     said = [f"{n} {e:.2f} %" for n, e in zip(names, drawn["error_at_time"], strict=True)]
     yield picture_of(
         figure,
         f"error at fixed time {column}",
-        f"Test error after the same training time, {column}",
+        f"{error.capitalize()} after the same training time, {column}",
         f"Last evaluation within {time:.0f} s of training. Mean over the seeds; bars are one "
         "sample standard deviation.",
-        f"Test error after {time:.0f} s on {column}: {', '.join(reversed(said))}.",
+        f"{error.capitalize()} after {time:.0f} s on {column}: {', '.join(reversed(said))}.",
     )
 
 
@@ -52,6 +54,7 @@ def cost(column: str, rows: Sequence[Row], cells: pd.DataFrame) -> Iterator[Pict
     if len(drawn) < 2:
         return
     styles = {row.name: row for row in rows}
+    error = kind_of_error(drawn["error_on"])
     figure = figure_of(7.2, 4.0)
     panel = figure.subplots()
     handles = []
@@ -74,7 +77,7 @@ def cost(column: str, rows: Sequence[Row], cells: pd.DataFrame) -> Iterator[Pict
     panel.set_xlim(left=0)
     from_zero(panel)
     panel.set_xlabel("ms an iteration")
-    panel.set_ylabel("last test error, %")
+    panel.set_ylabel(f"last {error}, %")
     panel.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5))
     said = [
         f"{name_of(c)} {c['error_last']:.2f} % at {1000 * c['seconds_per_iteration']:.3g} ms"
@@ -86,7 +89,7 @@ def cost(column: str, rows: Sequence[Row], cells: pd.DataFrame) -> Iterator[Pict
         f"Cost against error, {column}",
         "Further left is cheaper, further down is better. Bars are one sample standard deviation "
         "over the seeds.",
-        f"Cost of an iteration against last test error on {column}: {', '.join(said)}.",
+        f"Cost of an iteration against last {error} on {column}: {', '.join(said)}.",
     )
 
 
@@ -95,17 +98,20 @@ def by_parameter(entries: Sequence[Entry], cells: pd.DataFrame) -> Iterator[Pict
     varied = {(e.column, e.name): e.varied for e in entries if e.varied}
     for key in sorted({key for values in varied.values() for key in values}):
         lines: dict[str, list[tuple]] = {}
+        on = set()
         for cell in cells.dropna(subset=["error_last"]).to_dict("records"):
             values = varied.get((cell["column"], name_of(cell)), {})
             if isinstance(values.get(key), int | float) and not isinstance(values[key], bool):
                 rest = [f"{k}={v}" for k, v in values.items() if k != key]
                 name = ", ".join([cell["row"], cell["column"], *rest])
+                on.add(cell["error_on"])
                 lines.setdefault(name, []).append(
                     (values[key], cell["error_last"], cell["error_last_std"])
                 )
         lines = {name: sorted(points) for name, points in lines.items() if len(points) > 1}
         if not lines:
             continue
+        error = kind_of_error(on)
         figure = figure_of(7.2, 3.6)
         panel = figure.subplots()
         for number, (name, points) in enumerate(lines.items()):
@@ -114,7 +120,7 @@ def by_parameter(entries: Sequence[Entry], cells: pd.DataFrame) -> Iterator[Pict
             bars = [0 if math.isnan(s) else s for s in spread]
             panel.errorbar(x, y, yerr=bars, **row.marker, capsize=3, label=name, **row.style)
         panel.set_xlabel(key)
-        panel.set_ylabel("last test error, %")
+        panel.set_ylabel(f"last {error}, %")
         from_zero(panel)
         panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3.2)
         said = [
@@ -124,7 +130,7 @@ def by_parameter(entries: Sequence[Entry], cells: pd.DataFrame) -> Iterator[Pict
         yield picture_of(
             figure,
             f"error by {key}",
-            f"Test error against {key}",
-            "Mean over the seeds of the last test error; bars are one sample standard deviation.",
-            f"Last test error against {key}. {'; '.join(said)}.",
+            f"{error.capitalize()} against {key}",
+            f"Mean over the seeds of the last {error}; bars are one sample standard deviation.",
+            f"Last {error} against {key}. {'; '.join(said)}.",
         )

@@ -23,7 +23,7 @@ class Reference(NamedTuple):
 
 
 def beside(cells: pd.DataFrame, table: str | None) -> pd.DataFrame:
-    """For each cell its published numbers: columns ``paper`` and ``usb``, None where none is.
+    """For each cell its published test errors: columns ``paper`` and ``usb``, None where none is.
 
     The paper's numbers with a WRN are medians of the last 20 checkpoints, as in MixMatch; its
     others are set beside our best on validation, or our last if the best is chosen on test. USB's
@@ -39,6 +39,8 @@ def beside(cells: pd.DataFrame, table: str | None) -> pd.DataFrame:
 
 
 def _both(cell: pd.Series, table: str) -> dict[str, Reference | None]:
+    if cell.error_on == "validation":
+        return dict.fromkeys(SOURCES)
     name = name_of(cell)
     like_paper = "best" if cell.chosen_on == "validation" else "last"
     if cell.net.startswith("wrn"):

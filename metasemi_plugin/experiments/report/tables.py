@@ -14,9 +14,10 @@ from metasemi_plugin.experiments.report.entries import Entry, differences
 from metasemi_plugin.experiments.report.reference import SOURCES
 
 RULE = (
-    "Test errors in percent: mean ± sample standard deviation over the seeds of the runs that are "
-    "complete. Bold is the least mean of a column if it is ahead of the runner-up by more than "
-    "√(s₁² + s₂²) of their standard deviations; both need all their runs complete, two at least."
+    "Errors in percent, on test images if not said otherwise: mean ± sample standard deviation "
+    "over the seeds of the runs that are complete. Bold is the least mean of a column if it is "
+    "ahead of the runner-up by more than √(s₁² + s₂²) of their standard deviations; "
+    "both need all their runs complete, two at least."
 )
 
 
@@ -80,7 +81,7 @@ def overview(cells: pd.DataFrame, columns: Sequence[str]) -> Table:
         for index, cell in zip(cells.index, _records(cells), strict=True)
     }
     rows = [[Cell(name), *(found.get((name, c), Cell("")) for c in columns)] for name in names]
-    return Table("Last error", ["method", *columns], rows)
+    return Table("Last error", ["method", *columns], rows, notes=_validated(cells, "column"))
 
 
 def column_table(
@@ -92,6 +93,7 @@ def column_table(
     best = {name: numbers.leader(cells, f"error_{name}") for name in names}
     beside = [source for source in SOURCES if published[source].notna().any()]
     head = ["method", "runs", *names.values()]
+    notes = _validated(cells)
     for source in beside:
         head += [SOURCES[source], f"difference to {SOURCES[source]}"]
     head += ["s an iteration", "peak memory, MiB"]
@@ -103,7 +105,14 @@ def column_table(
             row += _published(cell, published.loc[index], source)
         row += [_seconds(cell["seconds_per_iteration"]), _number(cell["peak_memory_mb"], ".0f")]
         rows.append(row)
-    return Table(column, head, rows, unfinished, _footnotes(published, beside))
+    return Table(column, head, rows, unfinished, [*notes, *_footnotes(published, beside)])
+
+
+def _validated(cells: pd.DataFrame, by: str = "row") -> list[str]:
+    """A line on the cells that have no test images."""
+    names = cells.loc[cells["error_on"] == "validation", by].unique()
+    line = f"Errors on validation images, as there are no test images: {', '.join(names)}."
+    return [line] if len(names) else []
 
 
 def time_table(column: str, cells: pd.DataFrame, entries: Sequence[Entry]) -> Table:
@@ -125,7 +134,9 @@ def time_table(column: str, cells: pd.DataFrame, entries: Sequence[Entry]) -> Ta
         )
     head = ["method", "runs", f"after {time:.0f} s", "last", "s in all, shortest"]
     early = [row[0].text for row in rows if row[-1].value is not None and row[-1].value < time]
-    notes = [f"Ended before, so that its last error counts: {', '.join(early)}."] if early else []
+    notes = _validated(cells)
+    if early:
+        notes.append(f"Ended before, so that its last error counts: {', '.join(early)}.")
     return Table(f"{column}, the same training time", head, rows, notes=notes)
 
 

@@ -124,6 +124,11 @@ def test_the_best_leads_only_by_more_than_the_spread(entry):
     assert leader(entry, A=ours, B=[11.1, 15.1, 19.1]) == "A"
     assert leader(entry, B=[11.1, 15.1, 19.1], A=ours, C=[90, 90, 90]) == "A"
     assert leader(entry, A=ours) is None
+    mixed = [entry("A", s, [e]) for s, e in enumerate(ours)]
+    mixed += [entry("B", s, [50.0 + s]) for s in (0, 1)]
+    for made in mixed[-2:]:
+        made.record.run["chosen_on"] = "validation"
+    assert numbers.leader(numbers.cells(numbers.runs(mixed)), "error_last") is None
     assert leader(entry, A=[1.0], B=ours) is None  # one run has no spread
     assert leader(entry, A=[1.0, 1.1], B=[50.0]) is None
 

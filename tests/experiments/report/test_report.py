@@ -106,10 +106,30 @@ def test_the_page_needs_nothing_from_elsewhere(report):
 
 def test_the_same_records_give_the_same_bytes(report, tmp_path):
     folder, entries = report
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures/of_a_column_that_is_gone.png").touch()
+    write([entries[-1]._replace(column="gone")], tmp_path, "T", [])
+    assert len(list((tmp_path / "pictures").iterdir())) == 4
     write(entries, tmp_path, "A <title> & more", ["python -m <this>"])
     assert files(tmp_path) == files(folder)
+
+
+def test_what_no_report_has_written_stays(entry, tmp_path):
+    mine = tmp_path / "pictures/mine.png"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    write([entry("A", 0, [9.0])], tmp_path, "T", [])
+    write([entry("B", 0, [9.0])], tmp_path, "T", [])
+    assert mine.read_text() == "mine"
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_table_of_something_else_is_not_replaced(entry, tmp_path, capsys):
+    save(entry("", 0), tmp_path / "run")
+    (tmp_path / "results.csv").write_text("mine")
+    assert main(["report", str(tmp_path / "run"), "--out", str(tmp_path)]) == 2
+    assert f"{tmp_path}/results.csv would be replaced, but there is no table.md" in (
+        capsys.readouterr().err
+    )
+    assert (tmp_path / "results.csv").read_text() == "mine"
 
 
 def test_results_are_a_line_a_run(report):
@@ -189,6 +209,25 @@ def test_a_suite(suite, entry, tmp_path, capsys):
     assert "fastest pace" not in table
     assert main(["report", *words, "--out", str(out), "--fastest-pace"]) == 0
     assert "Times are iterations at the fastest pace" in (out / "table.md").read_text()
+
+
+def test_without_test_images_no_number_is_a_test_error(entry, tmp_path):
+    entries = [entry(row, 0, [30.0, 20.0 + n]) for n, row in enumerate("AB")]
+    for made in entries:
+        made.record.run["chosen_on"] = "validation"
+    write(entries, tmp_path, "T", [])
+    page = Page((tmp_path / "report.html").read_text())
+    told = (tmp_path / "table.md").read_text() + page.text + "".join(map(str, page.images))
+    assert "Validation error against iteration" in told
+    assert "Cost of an iteration against last validation error" in told
+    assert "Validation error after 20 s" in told
+    assert "est error" not in told
+    assert "The best evaluation is chosen on validation, which flatters it." in told
+    assert "- Errors on validation images, as there are no test images: A, B." in told
+    for name in ("error-by-iteration", "error-at-fixed-time", "cost"):
+        text = (tmp_path / f"pictures/{name}-cifar-10-250.svg").read_text()
+        assert "validation error, %" in text
+    assert set(pd.read_csv(tmp_path / "results.csv")["error_on"]) == {"validation"}
 
 
 def test_records_without_numbers(entry, tmp_path):

@@ -3,6 +3,7 @@
 import pytest
 
 from metasemi_plugin.experiments.report import numbers, reference, tables
+from metasemi_plugin.experiments.report.entries import Entry
 from metasemi_plugin.experiments.report.markdown import markdown
 
 
@@ -119,7 +120,7 @@ def test_a_published_number_needs_the_very_cell(entry, monkeypatch, row, config,
     assert "paper" not in tables_of(entries)[0].head
 
 
-def test_which_of_our_errors_is_compared(entry):
+def test_which_of_our_errors_is_compared(entry, monkeypatch):
     """USB's best, the paper's median with a WRN, and else the best if it is chosen fairly."""
 
     def measures(**kwargs):
@@ -132,6 +133,8 @@ def test_which_of_our_errors_is_compared(entry):
     cnn13 = {"net": "cnn13", "num_labels": 1000}
     assert measures(config=cnn13)[0] == "last"
     assert measures(config=cnn13, validation=[20.0])[0] == "best"
+    monkeypatch.setattr(Entry, "error_on", "validation")
+    assert measures() == (None, None)
 
 
 def test_settings_side_by_side(entry):
