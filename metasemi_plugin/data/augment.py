@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from metasemi_plugin import random_numbers
+from metasemi_plugin.data.rows import Rows
 
 PaddingMode = Literal["reflect", "constant"]
 
@@ -92,7 +93,7 @@ def _host_rand_augment() -> type:
     return RandAugment
 
 
-def normalise(images: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+def normalise(images: np.ndarray | Rows, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Scale to 0..1, subtract the channels' `mean` and divide by their `std` (in the same units).
 
     Args:
@@ -103,7 +104,7 @@ def normalise(images: np.ndarray, mean: Sequence[float], std: Sequence[float]) -
     Returns:
         float32 (B, 3, H, W).
     """
-    channels_first = torch.from_numpy(images).permute(0, 3, 1, 2)
+    channels_first = torch.from_numpy(images[:]).permute(0, 3, 1, 2)
     x = channels_first.to(torch.float32, memory_format=torch.contiguous_format)
     shift = torch.tensor(mean, dtype=torch.float32)[:, None, None]
     scale = torch.tensor(std, dtype=torch.float32)[:, None, None]
