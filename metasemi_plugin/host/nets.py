@@ -1,6 +1,7 @@
 """From the option ``net`` to the host's kind of builder."""
 
 import importlib
+import tempfile
 from collections.abc import Callable
 
 import torch
@@ -12,6 +13,7 @@ from metasemi_plugin import ranks
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.config import unknown
 from metasemi_plugin.meta_gradient import meta_gradient
+from metasemi_plugin.nets import BACKBONES
 from metasemi_plugin.nets.timm_net import timm_builder
 from metasemi_plugin.nets.weights import evaluated
 from metasemi_plugin.options import Option
@@ -111,7 +113,22 @@ def _named(args) -> Callable:
         except (ImportError, AttributeError, ValueError) as error:
             raise UserError(f"net: cannot import {args.net!r}: {error}") from error
     check_name(args.net)
-    return get_net_builder(args.net, from_name=False)
+    builder = get_net_builder(args.net, from_name=False)
+    return builder if args.net in BACKBONES else _with_evaluated_weights(builder)
+
+
+def _with_evaluated_weights(builder: Callable) -> Callable:
+    """The host's builders take the student of a checkpoint."""
+
+    def build(pretrained: bool = False, pretrained_path: str | None = None, **kwargs):
+        if not (pretrained and pretrained_path):
+            return builder(pretrained=pretrained, pretrained_path=pretrained_path, **kwargs)
+        with tempfile.TemporaryDirectory() as folder:
+            path = f"{folder}/evaluated.pth"
+            torch.save({"model": evaluated(pretrained_path, "pretrain_path")}, path)
+            return builder(pretrained=True, pretrained_path=path, **kwargs)
+
+    return build
 
 
 def check_name(net: str) -> None:
