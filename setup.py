@@ -32,6 +32,7 @@ setup(
         "pandas>=2.2",
         "filelock>=3.16",
         "psutil>=5.9",
+        "safetensors>=0.4",
     ],
     entry_points={"console_scripts": ["metasemi_plugin = metasemi_plugin.__main__:main"]},
     extras_require={

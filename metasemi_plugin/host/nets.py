@@ -1,14 +1,19 @@
 """From the option ``net`` to the host's kind of builder."""
 
 import importlib
+import tempfile
 from collections.abc import Callable
 
+import torch
 from semilearn import nets as host_nets
 from semilearn.core.utils import get_net_builder
 from torch import nn
 
+from metasemi_plugin import ranks
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.config import unknown
+from metasemi_plugin.meta_gradient import meta_gradient
+from metasemi_plugin.nets import BACKBONES
 from metasemi_plugin.nets.timm_net import timm_builder
 from metasemi_plugin.nets.weights import evaluated
 from metasemi_plugin.options import Option
@@ -28,18 +33,56 @@ def net_builder(args) -> Callable:
         UserError: no such backbone.
     """
     builder = _named(args)
-    if not args.net_args:
-        return builder
 
     def build(**kwargs):
         try:
-            return builder(**kwargs, **args.net_args)
-        except TypeError as error:
+            net = builder(**kwargs, **args.net_args)
+        except UserError:
+            raise
+        except Exception as error:  # of somebody else's code
+            takes = f"does not take {args.net_args}" if args.net_args else "cannot be built"
+            name = "net_args" if args.net_args else "net"
+            raise UserError(f"{name}: {args.net!r} {takes}: {_first_line(error)}") from error
+        if not isinstance(net, nn.Module):
+            raise UserError(f"net: {args.net!r} builds {net!r}, which is no torch.nn.Module")
+        if any(map(nn.parameter.is_lazy, (*net.parameters(), *net.buffers()))):
             raise UserError(
-                f"net_args: {args.net!r} does not take {args.net_args}: {error}"
-            ) from error
+                f"net: {args.net!r} has lazy layers: pass one image through it where it is built"
+            )
+        return net
 
     return build
+
+
+def rehearse(net: nn.Module, args) -> None:
+    """What a training step does with the net, on two images or the one of a batch; not kept.
+
+    Raises:
+        UserError: the net cannot be trained.
+    """
+    if any(
+        isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None
+        for module in net.modules()
+    ):
+        raise UserError(
+            f"net: {args.net!r} has BatchNorm without running statistics, which evaluation needs"
+        )
+    count = min(2, args.batch_size // ranks.count())
+    x = torch.randn(count, 3, args.img_size, args.img_size)
+    y = torch.full((count, args.num_classes), 1 / args.num_classes)
+    try:
+        net.train()(x)
+        method = getattr(args, "meta_gradient", None)
+        if method and getattr(args, "weights", None) != "ones":
+            meta_gradient(net, x, y, x, y, method=method)
+    except Exception as error:
+        raise UserError(
+            f"net: {args.net!r} fails in training, on {count} images: {_first_line(error)}"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def start_from(model: nn.Module, args) -> None:
@@ -70,7 +113,22 @@ def _named(args) -> Callable:
         except (ImportError, AttributeError, ValueError) as error:
             raise UserError(f"net: cannot import {args.net!r}: {error}") from error
     check_name(args.net)
-    return get_net_builder(args.net, from_name=False)
+    builder = get_net_builder(args.net, from_name=False)
+    return builder if args.net in BACKBONES else _with_evaluated_weights(builder)
+
+
+def _with_evaluated_weights(builder: Callable) -> Callable:
+    """The host's builders take the student of a checkpoint."""
+
+    def build(pretrained: bool = False, pretrained_path: str | None = None, **kwargs):
+        if not (pretrained and pretrained_path):
+            return builder(pretrained=pretrained, pretrained_path=pretrained_path, **kwargs)
+        with tempfile.TemporaryDirectory() as folder:
+            path = f"{folder}/evaluated.pth"
+            torch.save({"model": evaluated(pretrained_path, "pretrain_path")}, path)
+            return builder(pretrained=True, pretrained_path=path, **kwargs)
+
+    return build
 
 
 def check_name(net: str) -> None:

@@ -21,7 +21,7 @@ from metasemi_plugin.host.config import CALL_OPTIONS
 from metasemi_plugin.host.datasets import build_splits
 from metasemi_plugin.host.device import cuda_means, resolve_device
 from metasemi_plugin.host.mean_teacher import require_alive
-from metasemi_plugin.host.nets import start_from
+from metasemi_plugin.host.nets import rehearse, start_from
 from metasemi_plugin.host.optim import build_optimizer, build_scheduler
 from metasemi_plugin.host.record import RecordHook, RunRecord
 from metasemi_plugin.host.shared_passes import SharedPasses
@@ -118,6 +118,7 @@ class OnDevice:
             net = net_builder(num_classes=args.num_classes, pretrained=False, pretrained_path="")
             _check_net(net, args)
             start_from(net, args)
+            rehearse(net, args)
         with cuda_means(self.device):
             super().__init__(args, net_builder, tb_log, logger)
         # The host knows float16 on CUDA only. And autocast's cache of cast weights must be off: a

@@ -8,7 +8,6 @@ differ in weight normalisation; here it is off.
 Shapes: N images of H x W pixels, C classes, w = width.
 """
 
-import os
 import re
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from metasemi_plugin.errors import UserError
+from metasemi_plugin.nets.weights import evaluated
 
 # (channels as a multiple of the width, kernel size, padding); a 2x2 max-pool between the stages
 STAGES = (
@@ -159,7 +159,7 @@ def cnn13(pretrained: bool = False, pretrained_path: str | None = None, **kwargs
 
     Args:
         pretrained: load all but the classifier from pretrained_path.
-        pretrained_path: file or URL of a checkpoint {"model": state_dict}, as the host saves it.
+        pretrained_path: file or URL of a checkpoint of a run, whose teacher is taken.
         **kwargs: of :class:`CNN13`.
 
     Raises:
@@ -185,28 +185,19 @@ def _conv_bn_act(in_channels: int, channels: int, kernel_size: int, padding: int
 
 
 def _load(model: CNN13, path: str | None) -> CNN13:
-    from semilearn.nets.utils import load_checkpoint
-
     if not path:
         raise UserError("cnn13 has no published weights: set pretrain_path or use_pretrain: false")
-    if "://" not in path and not os.path.isfile(path):
-        raise UserError(f"pretrain_path: no file {path!r}")
-
-    # The host drops the classifier and loads what is left without asking for completeness.
-    missing: list[str] = []
-    hook = model.register_load_state_dict_post_hook(
-        lambda _, keys: missing.extend(k for k in keys.missing_keys if "classifier" not in k)
-    )
+    state = evaluated(path, "pretrain_path")
+    state = {key: value for key, value in state.items() if not key.startswith("classifier")}
     try:
-        load_checkpoint(model, path)
-    except Exception as error:  # a foreign file can fail in any way
-        reason = f"{type(error).__name__}: {error}".strip().splitlines()[-1].strip()
+        missing = model.load_state_dict(state, strict=False).missing_keys
+    except RuntimeError as error:  # of other sizes
+        reason = str(error).splitlines()[-1].strip()
         raise UserError(
             f"pretrain_path: {path!r} is no checkpoint of this network ({reason}); "
             "check the file, net and net_args"
         ) from error
-    finally:
-        hook.remove()
+    missing = [key for key in missing if not key.startswith("classifier")]
     if missing:
         raise UserError(
             f"pretrain_path: {path!r} is no checkpoint of this network (it has no {missing[0]!r}; "

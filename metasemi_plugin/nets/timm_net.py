@@ -4,7 +4,6 @@ Shapes: N images of H x W pixels, C classes, D features.
 """
 
 import difflib
-import os
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from metasemi_plugin.errors import UserError
+from metasemi_plugin.nets.weights import evaluated
 
 PREFIX = "net."  # of the parameters of TimmNet.net
 
@@ -192,14 +192,11 @@ def _with_weights_of_timm(name: str, kwargs: dict[str, Any]) -> Any:
 def _with_weights_of_file(name: str, path: str, kwargs: dict[str, Any]) -> Any:
     import timm
 
-    if not os.path.isfile(path):
-        raise UserError(f"pretrain_path: no file {path!r}")
+    state = {k.removeprefix(PREFIX): t for k, t in evaluated(path, "pretrain_path").items()}
     random_numbers = torch.get_rng_state()
     fresh = _create(name, **kwargs)
     torch.set_rng_state(random_numbers)
     try:
-        state = timm.models.load_state_dict(path)
-        state = {key.removeprefix(PREFIX): value for key, value in state.items()}
         # timm's way from weights to a model: it adapts position embeddings and the classifier.
         net: Any = timm.create_model(
             name, pretrained=True, pretrained_cfg_overlay={"state_dict": state}, **kwargs

@@ -249,6 +249,9 @@ def test_the_packages_own_commit_alone(monkeypatch, tmp_path):
 def test_one_process_a_folder(tiny_run, tmp_path):
     folder = tmp_path / "run"
     assert holder(folder) is None
+    (tmp_path / "other").mkdir()
+    assert holder(tmp_path / "other") is None
+    assert list((tmp_path / "other").iterdir()) == []
     with locked(folder):
         assert holder(folder) == str(os.getpid())
         with (

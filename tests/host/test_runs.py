@@ -307,6 +307,79 @@ def test_a_backbone_without_the_hosts_interface_is_an_error(build, monkeypatch):
         build()
 
 
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, g):
+        return 2 * g
+
+
+class Odd(torch.nn.Module):
+    def __init__(self, feature=torch.nn.Identity(), bn=True):  # noqa: B008
+        super().__init__()
+        self.bn = torch.nn.BatchNorm2d(3, track_running_stats=bn)
+        self.feature, self.classifier = feature, torch.nn.Linear(3, 10)
+
+    def forward(self, x):
+        feat = self.feature(self.bn(x).mean((2, 3)))
+        return {"logits": self.classifier(feat), "feat": feat}
+
+
+class Custom(torch.nn.Module):
+    def forward(self, x):
+        return Doubled.apply(x)
+
+
+def negative():
+    return torch.empty(-1)
+
+
+@pytest.mark.parametrize(
+    ("net", "changes", "message"),
+    [
+        (lambda num_classes, **_: None, {}, "net: 'tiny:net' builds None, which is no torch"),
+        (lambda pretrained=False: Odd(), {}, "net: 'tiny:net' cannot be built: .*num_classes"),
+        (lambda **_: negative(), {}, "net: 'tiny:net' cannot be built: Trying to create tensor"),
+        (
+            lambda **_: negative(),
+            {"net_args": {"width": -1}},
+            r"net_args: 'tiny:net' does not take \{'width': -1\}: Trying to create tensor",
+        ),
+        (lambda **_: Odd(torch.nn.LazyLinear(3)), {}, "'tiny:net' has lazy layers: pass one image"),
+        (lambda **_: Odd(bn=False), {}, "'tiny:net' has BatchNorm without running statistics"),
+        (
+            lambda **_: Odd(torch.nn.BatchNorm1d(3)),
+            {"batch_size": 1, "uratio": 1},
+            "fails in training, on 1 images: Expected more than 1 value per channel",
+        ),
+        (
+            lambda **_: Odd(Custom()),
+            {},
+            "on 2 images: no forward-mode rule for the custom autograd.Function .* unrolled",
+        ),
+    ],
+)
+def test_a_backbone_that_cannot_be_trained_is_one_line(build, monkeypatch, net, changes, message):
+    import tiny
+
+    monkeypatch.setattr(tiny, "net", net)
+    monkeypatch.setattr("metasemi_plugin.host.on_device.build_splits", None)  # before the data
+    with pytest.raises(UserError, match=message) as error:
+        build(**changes)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("changes", [{"meta_gradient": "unrolled"}, {"weights": "ones"}])
+def test_what_needs_no_sweep_takes_any_function(build, monkeypatch, changes):
+    import tiny
+
+    monkeypatch.setattr(tiny, "net", lambda **_: Odd(Custom()))
+    build(**changes)
+
+
 def test_missing_data_is_one_line_with_the_two_ways_to_get_it(tiny_run, tmp_path, monkeypatch):
     import urllib.request
 

@@ -4,7 +4,7 @@ import torch
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.nets.weights import evaluated
 
-A, B, C = {"w": torch.zeros(2)}, {"w": torch.ones(2)}, {"w": torch.full((2,), 3.0)}
+A, B = {"w": torch.zeros(2)}, {"w": torch.ones(2)}
 
 
 @pytest.mark.parametrize(
@@ -14,8 +14,8 @@ A, B, C = {"w": torch.zeros(2)}, {"w": torch.ones(2)}, {"w": torch.full((2,), 3.
         ({"model": A}, 0.0),
         ({"model": {"module.w": B["w"]}}, 1.0),
         ({"model": A, "ema_model": B, "it": 3}, 1.0),
-        ({"model": A, "ema_model": B, "average": C, "average_buffers": None}, 3.0),
-        ({"model": A, "ema_model": B, "average": {}, "average_buffers": None}, 1.0),
+        ({"state_dict": A, "state_dict_ema": B}, 1.0),
+        ({"state_dict": B}, 1.0),
     ],
 )
 def test_the_weights_that_were_evaluated(saved, expected, tmp_path):
