@@ -9,7 +9,7 @@ from pathlib import Path
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.experiments.compare import suite_of
 from metasemi_plugin.experiments.report import numbers, reference, tables
-from metasemi_plugin.experiments.report.entries import Entry, at_fastest_pace, of_folders, of_suite
+from metasemi_plugin.experiments.report.entries import Entry, of_folders, of_suite
 from metasemi_plugin.experiments.report.markdown import escape, markdown
 from metasemi_plugin.experiments.report.page import page
 from metasemi_plugin.experiments.report.pictures import pictures
@@ -42,11 +42,7 @@ def main(argv: Sequence[str]) -> int:
         commands = [_compare(arguments, overrides)]
     out = arguments.out or Path("benchmark_results") / name
     files.expect_ours(out, *FILES)
-    timing = ""
-    if arguments.fastest_pace:
-        entries = at_fastest_pace(entries)
-        timing = "Times are iterations at the fastest pace of the method between two evaluations."
-    write(entries, out, title or name, [*commands, report], paper, arguments.budget, timing)
+    write(entries, out, title or name, [*commands, report], paper, arguments.budget)
     done = sum(entry.complete for entry in entries)
     print(f"{done} of {len(entries)} runs are complete")
     print(f"{out / 'report.html'}\n{out / 'table.md'}\n{out / 'results.csv'}")
@@ -81,7 +77,6 @@ def write(
     commands: Sequence[str],
     paper: str | None = None,
     budget: float | None = None,
-    timing: str = "",
 ) -> None:
     """results.csv, table.md, report.html and pictures/ into ``out``.
 
@@ -92,7 +87,6 @@ def write(
         commands: what makes runs and report again.
         paper: table of the paper to compare with.
         budget: training time, in seconds, at which the error is compared.
-        timing: what to say of the times.
     """
     runs = numbers.runs(entries, budget)
     cells = numbers.cells(runs)
@@ -100,7 +94,7 @@ def write(
     results = tables.result_tables(cells, entries, published)
     drawn = pictures(entries, cells)
     done = sum(entry.complete for entry in entries)
-    summary = f"{done} of {len(entries)} runs are complete. {_chosen(cells)} {timing}".rstrip()
+    summary = f"{done} of {len(entries)} runs are complete. {_chosen(cells)}"
     again = [_checkout(entries), *commands]
     rest = [
         *(f"![{escape(p.alt)}](pictures/{p.name}.png)\n\n{escape(p.caption)}" for p in drawn),
@@ -169,11 +163,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--budget", type=float, metavar="SECONDS",
         help="training time at which errors are compared; default: the largest that all reached",
-    )  # fmt: skip
-    parser.add_argument(
-        "--fastest-pace", action="store_true",
-        help="time is iterations at the fastest pace of the method between two evaluations: for "
-        "runs that shared the machine with other work",
     )  # fmt: skip
     parser.add_argument("--seeds", type=int, nargs="+", help="as they were given to compare")
     parser.add_argument("--name", help="as it was given to compare")

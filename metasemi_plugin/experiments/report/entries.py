@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -89,30 +88,6 @@ def of_folders(folders: Iterable[Path]) -> list[Entry]:
                 f"{count} runs of {row} on {column} with seed {seed} are equal: give one of them"
             )
     return entries
-
-
-def at_fastest_pace(entries: Sequence[Entry]) -> list[Entry]:
-    """The entries with times as if each method had always had its fastest pace.
-
-    That is the least of seconds an iteration between two evaluations of its runs in a column: other
-    work on the machine can only make a pace slower.
-    """
-    paces: dict[tuple[str, str], float] = {}
-    for entry in entries:
-        key = entry.column, entry.name
-        until = entry.record.metrics[["it", "seconds"]].astype(float)
-        between = until.diff().fillna(until)
-        paces[key] = min([paces.get(key, math.inf), *(between["seconds"] / between["it"])])
-    return [_at_pace(entry, paces[entry.column, entry.name]) for entry in entries]
-
-
-def _at_pace(entry: Entry, pace: float) -> Entry:
-    run, metrics = entry.record.run, entry.record.metrics
-    if metrics.empty:
-        return entry
-    run = run | {"seconds": pace * run["iterations"], "seconds_per_iteration": pace}
-    metrics = metrics.assign(seconds=pace * metrics["it"])
-    return entry._replace(record=entry.record._replace(run=run, metrics=metrics))
 
 
 def differences(entries: Sequence[Entry]) -> dict[str, dict[str, list]]:

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from metasemi_plugin.experiments.report import numbers
-from metasemi_plugin.experiments.report.entries import at_fastest_pace
 
 
 def curve(test, validation=None, seconds=None):
@@ -60,25 +59,6 @@ def test_the_common_time_is_what_all_complete_runs_of_a_column_reached(entry):
     assert runs["error_at_time"].tolist() == [20, 25, 90, 45]
     runs = numbers.runs(entries, budget=13.5)
     assert runs["error_at_time"].tolist() == [30, 40, 90, 45]
-
-
-def test_at_the_fastest_pace_of_a_method_other_work_costs_nothing(entry):
-    entries = [
-        entry("A", 0, [30, 20, 10]),
-        entry("A", 1, [33, 22, 11]),
-        entry("A", 1, [33], column="other"),
-        entry("B", 0, [40], status="cut off"),
-        entry("B", 1, status="missing"),
-    ]
-    for made, seconds in zip(entries, ([30, 70, 90], [25, 55, 85], [7], [4]), strict=False):
-        made.record.metrics["seconds"] = seconds
-    runs = numbers.runs(at_fastest_pace(entries))
-    assert runs["seconds"].tolist()[:4] == pytest.approx([60, 60, 7, 4])  # 20 s an evaluation
-    assert runs["seconds_per_iteration"].tolist()[:4] == [0.2, 0.2, 0.07, 0.04]
-    assert math.isnan(runs["seconds"][4])
-    late = numbers.runs(at_fastest_pace(entries), budget=45)
-    assert late["error_at_time"].tolist()[:2] == [20, 22]
-    assert numbers.runs(entries, budget=45)["error_at_time"].tolist()[:2] == [30, 33]
 
 
 def test_cells_are_means_and_sample_deviations_of_complete_runs(entry):

@@ -206,9 +206,6 @@ def test_a_suite(suite, entry, tmp_path, capsys):
     assert "| after 15 s |" in table
     assert f"    python -m metasemi_plugin compare {' '.join(words)}\n" in table
     assert f"    git checkout {'c0ffee' * 6}cafe\n" in table
-    assert "fastest pace" not in table
-    assert main(["report", *words, "--out", str(out), "--fastest-pace"]) == 0
-    assert "Times are iterations at the fastest pace" in (out / "table.md").read_text()
 
 
 def test_without_test_images_no_number_is_a_test_error(entry, tmp_path):
