@@ -11,25 +11,12 @@ from metasemi_plugin.experiments.report.entries import Entry
 ERRORS = {"last": "last", "median_last_20": "median of last 20", "best": "best"}
 
 
-def errors(metrics: pd.DataFrame) -> dict[str, float]:
-    """Errors of a run, see `scored`: last, median of the last 20 evaluations, best.
+def errors(run: dict) -> dict[str, float]:
+    """Errors that a record tells of, see `host.record.results`; {} before the first evaluation.
 
-    The best is the error at the evaluation that is first to have the least error on the set the
-    data choose on; where there is no validation set, that is the test set.
-
-    Args:
-        metrics: a line an evaluation: it, eval, and test where eval is not the test set.
+    On test images, or on validation images where there are none; `Entry.error_on` says which.
     """
-    if metrics.empty:
-        return {}
-    error = scored(metrics)
-    best = metrics["eval"].idxmin()
-    return {
-        "last": error.iloc[-1],
-        "median_last_20": error.iloc[-20:].median(),
-        "best": error[best],
-        "best_iteration": metrics["it"][best],
-    }
+    return run.get("test") or run.get("eval") or {}
 
 
 def scored(metrics: pd.DataFrame) -> pd.Series:
@@ -77,7 +64,7 @@ _MEASURED = [*(f"error_{name}" for name in ERRORS), "error_at_time", "best_itera
 
 def _line(entry: Entry, time: float | None) -> dict[str, object]:
     run, metrics = entry.record.run, entry.record.metrics
-    own = errors(metrics)
+    own = errors(run)
     hardware, git = run.get("hardware", {}), run.get("git", {})
     return {
         "column": entry.column,

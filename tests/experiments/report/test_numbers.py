@@ -1,7 +1,6 @@
 """The arithmetic of the tables, on records made by hand."""
 
 import math
-import statistics
 
 import pandas as pd
 import pytest
@@ -15,26 +14,13 @@ def curve(test, validation=None, seconds=None):
     return frame if validation is None else frame.assign(test=test)
 
 
-def test_last_median_and_best():
-    test = [90.0, 7.0, 5.0, *range(40, 21, -1), 3.0]
-    got = numbers.errors(curve(test))
-    assert got["last"] == 3.0
-    assert len(test) == 23
-    assert got["median_last_20"] == statistics.median(test[3:]) != statistics.median(test)
-    assert (got["best"], got["best_iteration"]) == (3.0, 23)
-
-
-def test_the_best_is_chosen_on_validation_and_read_off_test():
-    got = numbers.errors(curve([9.0, 4.0, 6.0], validation=[8.0, 7.0, 5.0]))
-    assert (got["best"], got["best_iteration"]) == (6.0, 3)
-    # The first of equals, as the host chooses it.
-    got = numbers.errors(curve([9.0, 4.0, 6.0], validation=[5.0, 7.0, 5.0]))
-    assert (got["best"], got["best_iteration"]) == (9.0, 1)
-
-
-def test_fewer_than_20_evaluations():
-    assert numbers.errors(curve([4.0, 1.0]))["median_last_20"] == 2.5
-    assert numbers.errors(curve([])) == {}
+def test_errors_are_those_of_the_record_on_test_where_there_are_test_images(entry):
+    both = entry("A", 0, [9.0, 4.0, 6.0], validation=[8.0, 7.0, 5.0])
+    assert numbers.errors(both.record.run) == both.record.run["test"] != both.record.run["eval"]
+    validated = entry("A", 0, [9.0, 4.0], chosen_on="validation")
+    assert numbers.errors(validated.record.run) == validated.record.run["eval"]
+    assert validated.record.run["test"] is None
+    assert numbers.errors({}) == numbers.errors(entry("A", 0, []).record.run) == {}
 
 
 @pytest.mark.parametrize(
@@ -105,9 +91,7 @@ def test_the_best_leads_only_by_more_than_the_spread(entry):
     assert leader(entry, B=[11.1, 15.1, 19.1], A=ours, C=[90, 90, 90]) == "A"
     assert leader(entry, A=ours) is None
     mixed = [entry("A", s, [e]) for s, e in enumerate(ours)]
-    mixed += [entry("B", s, [50.0 + s]) for s in (0, 1)]
-    for made in mixed[-2:]:
-        made.record.run["chosen_on"] = "validation"
+    mixed += [entry("B", s, [50.0 + s], chosen_on="validation") for s in (0, 1)]
     assert numbers.leader(numbers.cells(numbers.runs(mixed)), "error_last") is None
     assert leader(entry, A=[1.0], B=ours) is None  # one run has no spread
     assert leader(entry, A=[1.0, 1.1], B=[50.0]) is None

@@ -209,9 +209,9 @@ def test_a_suite(suite, entry, tmp_path, capsys):
 
 
 def test_without_test_images_no_number_is_a_test_error(entry, tmp_path):
-    entries = [entry(row, 0, [30.0, 20.0 + n]) for n, row in enumerate("AB")]
-    for made in entries:
-        made.record.run["chosen_on"] = "validation"
+    entries = [
+        entry(row, 0, [30.0, 20.0 + n], chosen_on="validation") for n, row in enumerate("AB")
+    ]
     write(entries, tmp_path, "T", [])
     page = Page((tmp_path / "report.html").read_text())
     told = (tmp_path / "table.md").read_text() + page.text + "".join(map(str, page.images))
@@ -230,7 +230,7 @@ def test_without_test_images_no_number_is_a_test_error(entry, tmp_path):
 def test_records_without_numbers(entry, tmp_path):
     """A run that failed before its first evaluation."""
     failed = entry("A", 0, [], status="failed", error="no")
-    failed.record.run.update(chosen_on=None, seconds_per_iteration=None)
+    failed.record.run.update(seconds_per_iteration=None)
     write([failed], tmp_path, "T", [])
     assert "| A | 0 of 1 |" in (tmp_path / "table.md").read_text()
     assert math.isnan(pd.read_csv(tmp_path / "results.csv")["error_last"][0])
