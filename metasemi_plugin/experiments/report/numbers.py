@@ -1,11 +1,12 @@
 """The arithmetic of the tables. Errors are in percent, times in seconds."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from metasemi_plugin.experiments.report.entries import Entry
+from metasemi_plugin.experiments.report.entries import Entry, varied_text
 
 # What is told of a run: name -> what it is called.
 ERRORS = {"last": "last", "median_last_20": "median of last 20", "best": "best"}
@@ -54,11 +55,11 @@ def runs(entries: Sequence[Entry], budget: float | None = None) -> pd.DataFrame:
         for column in {e.column for e in entries}
     }
     made = pd.DataFrame([_line(entry, times[entry.column]) for entry in entries])
-    return made.astype(dict.fromkeys(_MEASURED, float))
+    return made.astype(dict.fromkeys(MEASURED, float))
 
 
 # Columns of numbers that a run may not have yet.
-_MEASURED = [*(f"error_{name}" for name in ERRORS), "error_at_time", "best_iteration", "time",
+MEASURED = [*(f"error_{name}" for name in ERRORS), "error_at_time", "best_iteration", "time",
              "seconds", "seconds_per_iteration", "peak_memory_mb"]  # fmt: skip
 
 
@@ -69,7 +70,7 @@ def _line(entry: Entry, time: float | None) -> dict[str, object]:
     return {
         "column": entry.column,
         "row": entry.row,
-        "varied": ", ".join(f"{key}={value}" for key, value in entry.varied.items()),
+        "varied": varied_text(entry.varied),
         "seed": entry.seed,
         "status": entry.record.status,
         "algorithm": entry.config.get("algorithm"),
@@ -77,7 +78,7 @@ def _line(entry: Entry, time: float | None) -> dict[str, object]:
         "num_labels": entry.config.get("num_labels"),
         "net": entry.config.get("net"),
         "iterations": run.get("iterations", 0),
-        "num_train_iter": entry.config.get("num_train_iter"),
+        "num_train_iter": run.get("num_train_iter", entry.config.get("num_train_iter")),
         "chosen_on": run.get("chosen_on"),
         "error_on": entry.error_on,
         **{f"error_{name}": own.get(name, math.nan) for name in ERRORS},
@@ -94,6 +95,9 @@ def _line(entry: Entry, time: float | None) -> dict[str, object]:
         "device": hardware.get("name"),
         "folder": entry.record.folder.as_posix(),
         "why": run.get("error"),
+        "settings": json.dumps(entry.settings) if entry.settings else None,
+        "hardware": json.dumps(hardware) if run else None,
+        "versions": json.dumps(run["versions"]) if run else None,
     }
 
 
