@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +14,9 @@ from metasemi_plugin.host.config import CALL_OPTIONS, options
 from metasemi_plugin.host.lock import holder
 
 # Where and how a run is made. It may be resumed elsewhere; but a complete one on other data or
-# another device is another run.
-PLACES = {*checkpoint.NEUTRAL, *CALL_OPTIONS} - {"data_dir", "device", "gpu"}
+# another device is another run, unless it was made on another machine.
+ELSEWHERE = {*checkpoint.NEUTRAL, *CALL_OPTIONS}
+PLACES = ELSEWHERE - {"data_dir", "device", "gpu"}
 # Steps that start a process, with the option of a run that each is.
 STARTS: dict[str, dict[str, bool]] = {
     "train": {},
@@ -66,18 +67,31 @@ def next_step(run: Run, overwrite: bool = False) -> Step:
     return Step("refuse", f"{why}: --overwrite replaces it, --name NAME makes new runs")
 
 
-def differing(recorded: dict, args: argparse.Namespace) -> list[str]:
-    """The settings, with both values, by which a recorded run is not the one of ``args``."""
+def differing(recorded: dict, args: argparse.Namespace, places: Set[str] = PLACES) -> list[str]:
+    """The settings, with both values, by which a recorded run is not the one of ``args``.
+
+    Those of ``places`` do not count.
+    """
     known = options(args.algorithm)
     # An option that is younger than the record has had its default then.
     recorded = {key: option.default for key, option in known.items()} | recorded
     wanted = json.loads(json.dumps({key: getattr(args, key) for key in vars(args) if key in known}))
-    keys = sorted(key for key in recorded.keys() | wanted.keys() if key not in PLACES)
+    keys = sorted(key for key in recorded.keys() | wanted.keys() if key not in places)
     return [
         f"{key} ({recorded.get(key)}, now {wanted.get(key)})"
         for key in keys
         if recorded.get(key) != wanted.get(key)
     ]
+
+
+def chosen(recorded: dict, algorithm: str) -> dict[str, object]:
+    """What of a record's settings is not at its default and holds on any machine."""
+    known = options(algorithm)
+    return {
+        key: value
+        for key, value in recorded.items()
+        if key not in ELSEWHERE and not (key in known and known[key].default == value)
+    }
 
 
 def refuse(steps: Iterable[Step]) -> None:

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.experiments.plan import Step, differing, next_step, refuse
+from metasemi_plugin.experiments.plan import ELSEWHERE, Step, chosen, differing, next_step, refuse
 from metasemi_plugin.host.config import CALL_OPTIONS
 from metasemi_plugin.host.lock import locked
 
@@ -120,3 +120,12 @@ def test_an_option_younger_than_the_record_had_its_default(run):
     run.args.consistency = "ict"
     assert differing(old, run.args) == ["consistency (none, now ict)"]
     assert differing(settings(run, gone=1), run.args) == ["gone (1, now None)"]
+
+
+def test_what_was_chosen_tells_a_run_from_others_on_any_machine(run):
+    whole = settings(run, momentum=0.5, gone=1, data_dir="x", device="cpu")
+    found = chosen(whole, "metasemi")
+    assert found.keys() < whole.keys() - {"data_dir", "device", "consistency", "save_dir"}
+    assert (found["momentum"], found["gone"]) == (0.5, 1)
+    assert differing(found, run.args, ELSEWHERE) == differing(whole, run.args, ELSEWHERE)
+    assert chosen(found, "metasemi") == found

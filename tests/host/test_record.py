@@ -239,6 +239,10 @@ def test_the_best_is_chosen_on_eval_and_read_off_test():
     assert found["test"] == {
         "last": 70, "best": 75, "best_iteration": 25, "median_last_20": 79.5,
     }  # fmt: skip
+    # The first of equals, as the host chooses it, and the median of fewer than 20.
+    equals = [{"it": 1, "eval": 5.0, "test": 9.0}, {"it": 2, "eval": 5.0, "test": 4.0}]
+    found = record.results(equals, "validation")["test"]
+    assert (found["best"], found["best_iteration"], found["median_last_20"]) == (9.0, 1, 6.5)
 
 
 def test_the_packages_own_commit_alone(monkeypatch, tmp_path):

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.experiments.compare import suite_of
-from metasemi_plugin.experiments.report import numbers, reference, tables
-from metasemi_plugin.experiments.report.entries import Entry, at_fastest_pace, of_folders, of_suite
-from metasemi_plugin.experiments.report.markdown import escape, markdown
+from metasemi_plugin.experiments.report import committed, numbers, reference, tables
+from metasemi_plugin.experiments.report.committed import COURSES, RESULTS
+from metasemi_plugin.experiments.report.entries import Entry, of_folders, of_suite
+from metasemi_plugin.experiments.report.markdown import markdown
 from metasemi_plugin.experiments.report.page import page
 from metasemi_plugin.experiments.report.pictures import pictures
 from metasemi_plugin.host import files
 
-FILES = "results.csv", "table.md", "report.html"
+TABLE, PAGE = "table.md", "report.html"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -29,6 +30,7 @@ def main(argv: Sequence[str]) -> int:
     arguments, rest = _parser().parse_known_args(argv)
     overrides = parse(rest)
     report = shlex.join(["python", "-m", "metasemi_plugin", "report", *argv])
+    suite = None
     if all(path.is_dir() for path in arguments.sources):
         if overrides or arguments.seeds or arguments.name:
             raise UserError("report: of run folders there is nothing to choose; name fewer of them")
@@ -38,18 +40,19 @@ def main(argv: Sequence[str]) -> int:
     else:
         suite = suite_of(arguments.sources, arguments.seeds, arguments.name, overrides)
         name, title, paper = suite.name, suite.title, suite.paper
-        entries = of_suite(suite)
         commands = [_compare(arguments, overrides)]
     out = arguments.out or Path("benchmark_results") / name
-    files.expect_ours(out, *FILES)
-    timing = ""
-    if arguments.fastest_pace:
-        entries = at_fastest_pace(entries)
-        timing = "Times are iterations at the fastest pace of the method between two evaluations."
-    write(entries, out, title or name, [*commands, report], paper, arguments.budget, timing)
-    done = sum(entry.complete for entry in entries)
-    print(f"{done} of {len(entries)} runs are complete")
-    print(f"{out / 'report.html'}\n{out / 'table.md'}\n{out / 'results.csv'}")
+    # Git does not have the page; what is older than courses.csv has none.
+    others = [file for file in (COURSES, PAGE) if (out / file).exists()]
+    files.expect_ours(out, RESULTS, TABLE, *others)
+    if suite:
+        entries = of_suite(suite, committed.read(out))
+    write(entries, out, title or name, [*commands, report], paper, arguments.budget)
+    done = [entry for entry in entries if entry.complete]
+    print(f"{len(done)} of {len(entries)} runs are complete")
+    if gone := sum(not entry.record.folder.exists() for entry in done):
+        print(f"{gone} of them are as {out / RESULTS} has them: their run folders are not here")
+    print(*(out / file for file in (PAGE, TABLE, RESULTS, COURSES)), sep="\n")
     return 0
 
 
@@ -81,9 +84,8 @@ def write(
     commands: Sequence[str],
     paper: str | None = None,
     budget: float | None = None,
-    timing: str = "",
 ) -> None:
-    """results.csv, table.md, report.html and pictures/ into ``out``.
+    """results.csv, courses.csv, table.md, report.html and pictures/ into ``out``.
 
     Args:
         entries: the runs, by column.
@@ -92,7 +94,6 @@ def write(
         commands: what makes runs and report again.
         paper: table of the paper to compare with.
         budget: training time, in seconds, at which the error is compared.
-        timing: what to say of the times.
     """
     runs = numbers.runs(entries, budget)
     cells = numbers.cells(runs)
@@ -100,10 +101,10 @@ def write(
     results = tables.result_tables(cells, entries, published)
     drawn = pictures(entries, cells)
     done = sum(entry.complete for entry in entries)
-    summary = f"{done} of {len(entries)} runs are complete. {_chosen(cells)} {timing}".rstrip()
+    summary = f"{done} of {len(entries)} runs are complete. {_chosen(cells)}"
     again = [_checkout(entries), *commands]
     rest = [
-        *(f"![{escape(p.alt)}](pictures/{p.name}.png)\n\n{escape(p.caption)}" for p in drawn),
+        f"Pictures: `{PAGE}`, which the last line below writes.",
         "## Make it again\n\n" + "\n".join(f"    {line}" for line in again if line),
     ]
     html = page(
@@ -119,21 +120,22 @@ def write(
 
     folder = out / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
-    for name in _pictures_of(out / "table.md"):
+    for name in _pictures_of(out / PAGE):
         for old in (folder / f"{name}.png", folder / f"{name}.svg"):
             old.unlink(missing_ok=True)
     for picture in drawn:
         files.replace(folder / f"{picture.name}.png", picture.png)
         files.replace(folder / f"{picture.name}.svg", picture.svg)
-    files.replace(out / "results.csv", runs.to_csv(index=False, lineterminator="\n").encode())
-    files.replace(out / "table.md", markdown(title, summary, tables.RULE, results, rest).encode())
-    files.replace(out / "report.html", html.encode())
+    for name, lines in ((RESULTS, runs), (COURSES, committed.courses(entries))):
+        files.replace(out / name, lines.to_csv(index=False, lineterminator="\n").encode())
+    files.replace(out / TABLE, markdown(title, summary, tables.RULE, results, rest).encode())
+    files.replace(out / PAGE, html.encode())
 
 
-def _pictures_of(table: Path) -> list[str]:
+def _pictures_of(page: Path) -> list[str]:
     """Names of the pictures that an earlier report shows."""
-    text = table.read_text(encoding="utf-8") if table.exists() else ""
-    return re.findall(r"^!\[.*\]\(pictures/([^/\s]+)\.png\)$", text, re.MULTILINE)
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
+    return re.findall(r'^<figure id="([^"/]+)">$', text, re.MULTILINE)
 
 
 def _chosen(cells) -> str:
@@ -157,7 +159,8 @@ def _checkout(entries: Sequence[Entry]) -> str | None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m metasemi_plugin report",
-        description="From records of runs to results.csv, table.md, pictures and report.html.",
+        description="From records of runs, or from what an earlier report has left of them, to "
+        "results.csv, courses.csv, table.md, pictures and report.html.",
         epilog="Options of the runs that were given to compare, --key value, go here as well.",
         allow_abbrev=False,
     )
@@ -169,11 +172,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--budget", type=float, metavar="SECONDS",
         help="training time at which errors are compared; default: the largest that all reached",
-    )  # fmt: skip
-    parser.add_argument(
-        "--fastest-pace", action="store_true",
-        help="time is iterations at the fastest pace of the method between two evaluations: for "
-        "runs that shared the machine with other work",
     )  # fmt: skip
     parser.add_argument("--seeds", type=int, nargs="+", help="as they were given to compare")
     parser.add_argument("--name", help="as it was given to compare")

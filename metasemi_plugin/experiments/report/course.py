@@ -156,6 +156,9 @@ ACCURACY = {
     "train/pseudo_label_acc_kept": ("kept", "-"),
     "train/pseudo_label_acc_dropped": ("dropped", "--"),
 }
+RATIO = "train/assumption1_ratio"
+# What is drawn here besides the errors.
+SCALARS = (*KEPT, *ACCURACY, RATIO)
 
 
 def kept(column: str, rows: Sequence[Row]) -> Iterator[Picture]:
@@ -200,7 +203,7 @@ def _shares(panel: Axes, row: Row, lines: dict[str, tuple[str, str]]) -> None:
 
 def assumption1(column: str, rows: Sequence[Row]) -> Iterator[Picture]:
     """The ratio of Assumption 1 (Figure 2)."""
-    found = [(row, numbers.mean_curve(row.curves(), "train/assumption1_ratio")) for row in rows]
+    found = [(row, numbers.mean_curve(row.curves(), RATIO)) for row in rows]
     found = [(row, curve) for row, curve in found if len(curve)]
     if not found:
         return

@@ -2,14 +2,13 @@
 
 import argparse
 import json
-import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.experiments.plan import PLACES, differing
+from metasemi_plugin.experiments.plan import ELSEWHERE, PLACES, chosen, differing
 from metasemi_plugin.experiments.records import Record, read
 from metasemi_plugin.experiments.suite import Suite
 from metasemi_plugin.host.config import CALL_OPTIONS
@@ -24,11 +23,17 @@ class Entry(NamedTuple):
     seed: int
     record: Record
     config: dict[str, object]  # resolved
+    settings: dict[str, object] = {}  # of a suite's run: see `plan.chosen`
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """Which run of its suite it is: column, row, what is varied, seed."""
+        return self.column, self.row, varied_text(self.varied), self.seed
 
     @property
     def name(self) -> str:
         """The row and what is varied in it."""
-        return ", ".join([self.row, *(f"{key}={value}" for key, value in self.varied.items())])
+        return ", ".join(filter(None, [self.row, varied_text(self.varied)]))
 
     @property
     def error_on(self) -> str | None:
@@ -41,23 +46,41 @@ class Entry(NamedTuple):
         return self.record.status == "complete"
 
 
-def of_suite(suite: Suite) -> list[Entry]:
+def of_suite(suite: Suite, committed: Mapping[tuple, Record]) -> list[Entry]:
     """All runs of a suite, those that were never started among them.
 
     A record of other settings than the suite's is no record of this run: its status says so.
+
+    Args:
+        suite: whose runs.
+        committed: by `Entry.key`, records in place of run folders that are not there.
 
     Raises:
         UserError: none of the runs was started.
     """
     entries = []
     for run in suite.runs:
-        record, config = read(run.folder), _settings(run.args)
-        if record.run and (keys := differing(record.run["config"], run.args)):
-            record = record._replace(status=f"made with other settings: {', '.join(keys)}")
-        entries.append(Entry(run.column, run.row, run.varied, run.seed, record, config))
+        record, places = read(run.folder), PLACES
+        entry = Entry(run.column, run.row, run.varied, run.seed, record, _settings(run.args))
+        if record.status == "missing" and entry.key in committed:
+            record, places = committed[entry.key], ELSEWHERE
+        if record.run:
+            made_with = record.run["config"]
+            entry = entry._replace(settings=chosen(made_with, run.args.algorithm))
+            if keys := differing(made_with, run.args, places):
+                record = record._replace(status=f"made with other settings: {', '.join(keys)}")
+        entries.append(entry._replace(record=record))
     if all(entry.record.status == "missing" for entry in entries):
-        raise UserError(f"{suite.name}: none of its {len(entries)} runs was started; compare it")
+        raise UserError(
+            f"{suite.name}: none of its {len(entries)} runs was started, and the folder of the "
+            "report does not have them as results.csv and courses.csv; compare it"
+        )
     return entries
+
+
+def varied_text(varied: Mapping[str, object]) -> str:
+    """Such as ``mixup_beta=0.5``; empty where nothing is varied."""
+    return ", ".join(f"{key}={value}" for key, value in varied.items())
 
 
 def of_folders(folders: Iterable[Path]) -> list[Entry]:
@@ -89,30 +112,6 @@ def of_folders(folders: Iterable[Path]) -> list[Entry]:
                 f"{count} runs of {row} on {column} with seed {seed} are equal: give one of them"
             )
     return entries
-
-
-def at_fastest_pace(entries: Sequence[Entry]) -> list[Entry]:
-    """The entries with times as if each method had always had its fastest pace.
-
-    That is the least of seconds an iteration between two evaluations of its runs in a column: other
-    work on the machine can only make a pace slower.
-    """
-    paces: dict[tuple[str, str], float] = {}
-    for entry in entries:
-        key = entry.column, entry.name
-        until = entry.record.metrics[["it", "seconds"]].astype(float)
-        between = until.diff().fillna(until)
-        paces[key] = min([paces.get(key, math.inf), *(between["seconds"] / between["it"])])
-    return [_at_pace(entry, paces[entry.column, entry.name]) for entry in entries]
-
-
-def _at_pace(entry: Entry, pace: float) -> Entry:
-    run, metrics = entry.record.run, entry.record.metrics
-    if metrics.empty:
-        return entry
-    run = run | {"seconds": pace * run["iterations"], "seconds_per_iteration": pace}
-    metrics = metrics.assign(seconds=pace * metrics["it"])
-    return entry._replace(record=entry.record._replace(run=run, metrics=metrics))
 
 
 def differences(entries: Sequence[Entry]) -> dict[str, dict[str, list]]:

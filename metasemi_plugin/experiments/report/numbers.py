@@ -1,35 +1,23 @@
 """The arithmetic of the tables. Errors are in percent, times in seconds."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from metasemi_plugin.experiments.report.entries import Entry
+from metasemi_plugin.experiments.report.entries import Entry, varied_text
 
 # What is told of a run: name -> what it is called.
 ERRORS = {"last": "last", "median_last_20": "median of last 20", "best": "best"}
 
 
-def errors(metrics: pd.DataFrame) -> dict[str, float]:
-    """Errors of a run, see `scored`: last, median of the last 20 evaluations, best.
+def errors(run: dict) -> dict[str, float]:
+    """Errors that a record tells of, see `host.record.results`; {} before the first evaluation.
 
-    The best is the error at the evaluation that is first to have the least error on the set the
-    data choose on; where there is no validation set, that is the test set.
-
-    Args:
-        metrics: a line an evaluation: it, eval, and test where eval is not the test set.
+    On test images, or on validation images where there are none; `Entry.error_on` says which.
     """
-    if metrics.empty:
-        return {}
-    error = scored(metrics)
-    best = metrics["eval"].idxmin()
-    return {
-        "last": error.iloc[-1],
-        "median_last_20": error.iloc[-20:].median(),
-        "best": error[best],
-        "best_iteration": metrics["it"][best],
-    }
+    return run.get("test") or run.get("eval") or {}
 
 
 def scored(metrics: pd.DataFrame) -> pd.Series:
@@ -67,22 +55,22 @@ def runs(entries: Sequence[Entry], budget: float | None = None) -> pd.DataFrame:
         for column in {e.column for e in entries}
     }
     made = pd.DataFrame([_line(entry, times[entry.column]) for entry in entries])
-    return made.astype(dict.fromkeys(_MEASURED, float))
+    return made.astype(dict.fromkeys(MEASURED, float))
 
 
 # Columns of numbers that a run may not have yet.
-_MEASURED = [*(f"error_{name}" for name in ERRORS), "error_at_time", "best_iteration", "time",
+MEASURED = [*(f"error_{name}" for name in ERRORS), "error_at_time", "best_iteration", "time",
              "seconds", "seconds_per_iteration", "peak_memory_mb"]  # fmt: skip
 
 
 def _line(entry: Entry, time: float | None) -> dict[str, object]:
     run, metrics = entry.record.run, entry.record.metrics
-    own = errors(metrics)
+    own = errors(run)
     hardware, git = run.get("hardware", {}), run.get("git", {})
     return {
         "column": entry.column,
         "row": entry.row,
-        "varied": ", ".join(f"{key}={value}" for key, value in entry.varied.items()),
+        "varied": varied_text(entry.varied),
         "seed": entry.seed,
         "status": entry.record.status,
         "algorithm": entry.config.get("algorithm"),
@@ -90,7 +78,7 @@ def _line(entry: Entry, time: float | None) -> dict[str, object]:
         "num_labels": entry.config.get("num_labels"),
         "net": entry.config.get("net"),
         "iterations": run.get("iterations", 0),
-        "num_train_iter": entry.config.get("num_train_iter"),
+        "num_train_iter": run.get("num_train_iter", entry.config.get("num_train_iter")),
         "chosen_on": run.get("chosen_on"),
         "error_on": entry.error_on,
         **{f"error_{name}": own.get(name, math.nan) for name in ERRORS},
@@ -107,6 +95,9 @@ def _line(entry: Entry, time: float | None) -> dict[str, object]:
         "device": hardware.get("name"),
         "folder": entry.record.folder.as_posix(),
         "why": run.get("error"),
+        "settings": json.dumps(entry.settings) if entry.settings else None,
+        "hardware": json.dumps(hardware) if run else None,
+        "versions": json.dumps(run["versions"]) if run else None,
     }
 
 

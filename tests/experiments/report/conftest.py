@@ -5,6 +5,7 @@ import pytest
 from metasemi_plugin.experiments.records import Record
 from metasemi_plugin.experiments.report.command import write
 from metasemi_plugin.experiments.report.entries import Entry
+from metasemi_plugin.host.record import results
 
 CONFIG = {"algorithm": "metasemi", "dataset": "cifar10", "num_labels": 250, "net": "wrn_28_2"}
 
@@ -47,6 +48,7 @@ def make_entry(
     test=(30.0, 20.0),
     validation=None,
     *,
+    chosen_on=None,
     column="CIFAR-10 250",
     varied=None,
     status="complete",
@@ -67,6 +69,7 @@ def make_entry(
             **{f"train/{name}": values for name, values in scalars.items()},
         }
     )
+    history = metrics[["it", "eval", *(["test"] if "test" in metrics else [])]].to_dict("records")
     settings = {**CONFIG, **(config or {}), **(varied or {})}
     run = {
         **settings,
@@ -83,7 +86,7 @@ def make_entry(
         "seconds": step * count,
         "seconds_per_iteration": step / every,
         "peak_memory_mb": 900.0 + seed,
-        "chosen_on": "test" if validation is None else "validation",
+        **results(history, chosen_on or ("test" if validation is None else "validation")),
     }
     if status == "missing":
         run, metrics = {}, pd.DataFrame(columns=["it", "seconds", "eval"])

@@ -1,13 +1,11 @@
 """The arithmetic of the tables, on records made by hand."""
 
 import math
-import statistics
 
 import pandas as pd
 import pytest
 
 from metasemi_plugin.experiments.report import numbers
-from metasemi_plugin.experiments.report.entries import at_fastest_pace
 
 
 def curve(test, validation=None, seconds=None):
@@ -16,26 +14,13 @@ def curve(test, validation=None, seconds=None):
     return frame if validation is None else frame.assign(test=test)
 
 
-def test_last_median_and_best():
-    test = [90.0, 7.0, 5.0, *range(40, 21, -1), 3.0]
-    got = numbers.errors(curve(test))
-    assert got["last"] == 3.0
-    assert len(test) == 23
-    assert got["median_last_20"] == statistics.median(test[3:]) != statistics.median(test)
-    assert (got["best"], got["best_iteration"]) == (3.0, 23)
-
-
-def test_the_best_is_chosen_on_validation_and_read_off_test():
-    got = numbers.errors(curve([9.0, 4.0, 6.0], validation=[8.0, 7.0, 5.0]))
-    assert (got["best"], got["best_iteration"]) == (6.0, 3)
-    # The first of equals, as the host chooses it.
-    got = numbers.errors(curve([9.0, 4.0, 6.0], validation=[5.0, 7.0, 5.0]))
-    assert (got["best"], got["best_iteration"]) == (9.0, 1)
-
-
-def test_fewer_than_20_evaluations():
-    assert numbers.errors(curve([4.0, 1.0]))["median_last_20"] == 2.5
-    assert numbers.errors(curve([])) == {}
+def test_errors_are_those_of_the_record_on_test_where_there_are_test_images(entry):
+    both = entry("A", 0, [9.0, 4.0, 6.0], validation=[8.0, 7.0, 5.0])
+    assert numbers.errors(both.record.run) == both.record.run["test"] != both.record.run["eval"]
+    validated = entry("A", 0, [9.0, 4.0], chosen_on="validation")
+    assert numbers.errors(validated.record.run) == validated.record.run["eval"]
+    assert validated.record.run["test"] is None
+    assert numbers.errors({}) == numbers.errors(entry("A", 0, []).record.run) == {}
 
 
 @pytest.mark.parametrize(
@@ -60,25 +45,6 @@ def test_the_common_time_is_what_all_complete_runs_of_a_column_reached(entry):
     assert runs["error_at_time"].tolist() == [20, 25, 90, 45]
     runs = numbers.runs(entries, budget=13.5)
     assert runs["error_at_time"].tolist() == [30, 40, 90, 45]
-
-
-def test_at_the_fastest_pace_of_a_method_other_work_costs_nothing(entry):
-    entries = [
-        entry("A", 0, [30, 20, 10]),
-        entry("A", 1, [33, 22, 11]),
-        entry("A", 1, [33], column="other"),
-        entry("B", 0, [40], status="cut off"),
-        entry("B", 1, status="missing"),
-    ]
-    for made, seconds in zip(entries, ([30, 70, 90], [25, 55, 85], [7], [4]), strict=False):
-        made.record.metrics["seconds"] = seconds
-    runs = numbers.runs(at_fastest_pace(entries))
-    assert runs["seconds"].tolist()[:4] == pytest.approx([60, 60, 7, 4])  # 20 s an evaluation
-    assert runs["seconds_per_iteration"].tolist()[:4] == [0.2, 0.2, 0.07, 0.04]
-    assert math.isnan(runs["seconds"][4])
-    late = numbers.runs(at_fastest_pace(entries), budget=45)
-    assert late["error_at_time"].tolist()[:2] == [20, 22]
-    assert numbers.runs(entries, budget=45)["error_at_time"].tolist()[:2] == [30, 33]
 
 
 def test_cells_are_means_and_sample_deviations_of_complete_runs(entry):
@@ -125,9 +91,7 @@ def test_the_best_leads_only_by_more_than_the_spread(entry):
     assert leader(entry, B=[11.1, 15.1, 19.1], A=ours, C=[90, 90, 90]) == "A"
     assert leader(entry, A=ours) is None
     mixed = [entry("A", s, [e]) for s, e in enumerate(ours)]
-    mixed += [entry("B", s, [50.0 + s]) for s in (0, 1)]
-    for made in mixed[-2:]:
-        made.record.run["chosen_on"] = "validation"
+    mixed += [entry("B", s, [50.0 + s], chosen_on="validation") for s in (0, 1)]
     assert numbers.leader(numbers.cells(numbers.runs(mixed)), "error_last") is None
     assert leader(entry, A=[1.0], B=ours) is None  # one run has no spread
     assert leader(entry, A=[1.0, 1.1], B=[50.0]) is None

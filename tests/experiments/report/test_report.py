@@ -4,6 +4,8 @@ import json
 import math
 import re
 from html.parser import HTMLParser
+from pathlib import Path
+from shutil import rmtree
 
 import pandas as pd
 import pytest
@@ -12,7 +14,7 @@ from ruamel.yaml import YAML
 
 from metasemi_plugin.__main__ import main
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.experiments.report import command
+from metasemi_plugin.experiments.report import command, committed, numbers
 from metasemi_plugin.experiments.report.command import write
 from metasemi_plugin.experiments.report.course import by_iteration
 from metasemi_plugin.experiments.report.drawing import columns_of
@@ -69,7 +71,6 @@ def test_every_picture_is_there_twice_and_in_the_page(report):
     for name in PICTURES:
         with Image.open(folder / "pictures" / f"{name}.png") as image:
             assert image.width == int(7.2 * 144)
-        assert f"(pictures/{name}.png)" in (folder / "table.md").read_text()
 
 
 def test_pictures_are_made_only_of_data_that_exist(entry, tmp_path):
@@ -110,6 +111,101 @@ def test_the_same_records_give_the_same_bytes(report, tmp_path):
     assert len(list((tmp_path / "pictures").iterdir())) == 4
     write(entries, tmp_path, "A <title> & more", ["python -m <this>"])
     assert files(tmp_path) == files(folder)
+
+
+@pytest.fixture
+def reported(tmp_path, tiny_run, entry):
+    """(words, suite, runs, out): a report of runs in several states, with odd names."""
+    options = {k: v for k, v in tiny_run("supervised").items() if k not in ("save_dir", "seed")}
+    YAML().dump(options, tmp_path / "supervised.yaml")
+    rows = {"NA": "supervised.yaml", "b": {"config": "supervised.yaml", "vary": {"lr": [0.1, 0.2]}}}
+    YAML().dump({"columns": {"0250": rows}}, tmp_path / "suite.yaml")
+    runs, out = tmp_path / "runs", tmp_path / "out"
+    words = [str(tmp_path / "suite.yaml"), "--seeds", "0", "1", "--save_dir", str(runs)]
+    suite = load_suite(words[0], (0, 1), {"save_dir": str(runs)})
+    measured = {"kept": [0.1 + 0.2, 0.5, 0.7], "assumption1_ratio": [None, 1 / 3, None]}
+    hundredths = {"test": [70.1, 100 / 7, 9.0], "validation": [50.0, 1e-5, 1e-5]}
+    kinds = (
+        {**hundredths, **measured, "lr": [1.0, 2.0, 3.0]},
+        {**hundredths, **measured},
+        {"test": [30.0], "status": "cut off", "error": 'killed, "so"\nto say'},
+        {"test": [], "status": "failed", "error": "no"},
+        {"test": [5.0], "config": {"lr": 0.5, "num_train_iter": 7}},
+    )
+    for run, kind in zip(suite.runs, kinds, strict=False):
+        config = vars(run.args) | kind.pop("config", {})
+        save(entry("", run.seed, config=config, **kind), run.folder)
+    assert main(["report", *words, "--out", str(out)]) == 0
+    return words, suite, runs, out
+
+
+def test_a_report_is_made_again_without_the_run_folders(reported, capsys):
+    words, _, runs, out = reported
+    before = files(out)
+    assert "| NA | 2 | 9.00 ± 0.00 |" in before[Path("table.md")].decode()
+    assert "made with other settings: lr (0.5, now 0.2)" in before[Path("table.md")].decode()
+    assert {path.name for path in before} >= {
+        f"{name}-0250.svg" for name in ("error-by-iteration", "kept", "assumption-1")
+    }
+    rmtree(runs)
+    rmtree(out / "pictures")
+    (out / "report.html").unlink()
+    assert main(["report", *words, "--out", str(out)]) == 0
+    assert files(out) == before
+    said = capsys.readouterr().out
+    assert f"2 of them are as {out}/results.csv has them: their run folders are not here" in said
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_run_folder_wins_over_what_was_reported_of_it(reported, entry):
+    _, suite, runs, out = reported
+    kept = committed.read(out)
+    rmtree(runs)
+    save(entry("", 1, [1.5], config=vars(suite.runs[1].args)), suite.runs[1].folder)
+    entries = of_suite(suite, kept)
+    assert numbers.runs(entries)["error_last"].tolist()[:2] == [9.0, 1.5]
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_what_was_reported_holds_elsewhere_but_not_with_other_settings(reported):
+    words, _, runs, out = reported
+    rmtree(runs)
+    kept = committed.read(out)
+    for options, first in (
+        ({"data_dir": "elsewhere", "device": "cpu"}, "complete"),
+        ({"clip_grad": 7}, "made with other settings: clip_grad (0, now 7.0)"),
+    ):
+        entries = of_suite(load_suite(words[0], (0, 1), options), kept)
+        assert entries[0].record.status == first
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_damaged_tables_are_named_and_stay(reported, capsys):
+    words, _, _, out = reported
+    whole = (out / "results.csv").read_text()
+    for damage in (
+        "column,row\n1,2\n",
+        'column,row\n"1',
+        whole[: whole.rindex(",")] + "\n",
+        whole[:-40],
+    ):
+        (out / "results.csv").write_text(damage)
+        assert main(["report", *words, "--out", str(out)]) == 2
+        assert f"{out}: results.csv and courses.csv are not as" in capsys.readouterr().err
+        assert (out / "results.csv").read_text() == damage
+
+
+def test_courses_have_what_the_pictures_show_and_no_more(entry):
+    entries = [
+        entry("A", 0, [9.0, 8.0], kept=[0.5, 0.25], lr=[1.0, 1.0]),
+        entry("B", 0, [7.0]),
+        entry("C", 0, status="missing"),
+    ]
+    made = committed.courses(entries)
+    assert made.columns.tolist() == ["folder", "it", "seconds", "eval", "train/kept"]
+    assert made["train/kept"].tolist()[:2] == [0.5, 0.25]
+    assert made["it"].tolist() == [100, 200, 100]
+    assert committed.courses(entries[2:]).columns.tolist() == ["folder", "it", "seconds", "eval"]
 
 
 def test_what_no_report_has_written_stays(entry, tmp_path):
@@ -206,15 +302,12 @@ def test_a_suite(suite, entry, tmp_path, capsys):
     assert "| after 15 s |" in table
     assert f"    python -m metasemi_plugin compare {' '.join(words)}\n" in table
     assert f"    git checkout {'c0ffee' * 6}cafe\n" in table
-    assert "fastest pace" not in table
-    assert main(["report", *words, "--out", str(out), "--fastest-pace"]) == 0
-    assert "Times are iterations at the fastest pace" in (out / "table.md").read_text()
 
 
 def test_without_test_images_no_number_is_a_test_error(entry, tmp_path):
-    entries = [entry(row, 0, [30.0, 20.0 + n]) for n, row in enumerate("AB")]
-    for made in entries:
-        made.record.run["chosen_on"] = "validation"
+    entries = [
+        entry(row, 0, [30.0, 20.0 + n], chosen_on="validation") for n, row in enumerate("AB")
+    ]
     write(entries, tmp_path, "T", [])
     page = Page((tmp_path / "report.html").read_text())
     told = (tmp_path / "table.md").read_text() + page.text + "".join(map(str, page.images))
@@ -233,7 +326,7 @@ def test_without_test_images_no_number_is_a_test_error(entry, tmp_path):
 def test_records_without_numbers(entry, tmp_path):
     """A run that failed before its first evaluation."""
     failed = entry("A", 0, [], status="failed", error="no")
-    failed.record.run.update(chosen_on=None, seconds_per_iteration=None)
+    failed.record.run.update(seconds_per_iteration=None)
     write([failed], tmp_path, "T", [])
     assert "| A | 0 of 1 |" in (tmp_path / "table.md").read_text()
     assert math.isnan(pd.read_csv(tmp_path / "results.csv")["error_last"][0])
@@ -242,6 +335,6 @@ def test_records_without_numbers(entry, tmp_path):
 def test_of_suite_keeps_the_order(suite, entry, tmp_path):
     loaded = load_suite(suite, (2, 1), {"save_dir": str(tmp_path / "runs")})
     save(entry("", 1, config=vars(loaded.runs[1].args)), loaded.runs[1].folder)
-    entries = of_suite(loaded)
+    entries = of_suite(loaded, {})
     assert [(e.seed, e.record.status) for e in entries] == [(2, "missing"), (1, "complete")]
     assert entries[0].config["lr"] == 0.1
