@@ -21,7 +21,7 @@ WEIGHT, ALPHA, T = 30.0, 0.7, 0.4
 def test_step(build, batch):
     """Mid-ramp. 7 sub-batches of 6: the first one gets no sample of the first part, and so on."""
     algorithm = prepare(build, "mixmatch_original", ulb_loss_ratio=WEIGHT, mixup_alpha=ALPHA,
-                        T=T, unsup_warm_up=1.0, num_train_iter=8, num_eval_iter=8)  # fmt: skip
+                        T=T, unsup_warm_up=0.5, num_train_iter=8, num_eval_iter=8)  # fmt: skip
     algorithm.it = 2
     batch = {**batch, "x_ulb_s": torch.randn(U, 3, 16, 16).double()}
     it = Transcription(algorithm)
@@ -50,8 +50,19 @@ def test_step(build, batch):
     sup = cross_entropy(logits[:B], mixed_y[:B]).mean()
     unsup = squared_error(logits[B:].softmax(1), mixed_y[B:])
     assert unsup > 1e-4
-    assert_same_step(algorithm, batch, it, sup + WEIGHT * 2 / 8 * unsup)
+    assert_same_step(algorithm, batch, it, sup + WEIGHT * 2 / 4 * unsup)
+    assert algorithm.log_dict["train/sup_loss"] == pytest.approx(sup.item(), rel=1e-10)
     assert algorithm.log_dict["train/unsup_loss"] == pytest.approx(unsup.item(), rel=1e-10)
+    assert algorithm.log_dict["train/total_loss"] == algorithm.out_dict["loss"].item()
+
+
+def test_the_ramp_ends_at_1(build, batch):
+    algorithm = prepare(build, "mixmatch_original", ulb_loss_ratio=WEIGHT, mixup_alpha=ALPHA,
+                        unsup_warm_up=0.5, num_train_iter=8, num_eval_iter=8)  # fmt: skip
+    algorithm.it = 7
+    _, log = algorithm.train_step(**batch, x_ulb_s=torch.randn(U, 3, 16, 16).double())
+    expected = log["train/sup_loss"] + WEIGHT * log["train/unsup_loss"]
+    assert log["train/total_loss"] == pytest.approx(expected, rel=1e-10)
 
 
 def test_each_sub_batch_is_of_both_kinds():

@@ -1,6 +1,7 @@
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -137,7 +138,8 @@ def test_a_run_that_another_process_is_at_is_waited_for(suite, inside, monkeypat
             (folder / "run.json").unlink()
             lock.__exit__(None, None, None)
 
-    monkeypatch.setattr(execute.time, "sleep", look)
+    # Of this module alone: filelock sleeps, too.
+    monkeypatch.setattr(execute, "time", SimpleNamespace(**vars(time) | {"sleep": look}))
     assert make(both, inside, 1) == []
     assert inside.steps == [(name, "train") for name in reversed(BOTH)]
     assert looks[2] == [(BOTH[1], "train")]
