@@ -17,9 +17,10 @@ from transcription import (
     teacher_gets_no_gradient,
 )
 
-from metasemi_plugin.algorithms.consistency import TERMS, Vat, sigmoid_ramp, unit
+from metasemi_plugin.algorithms.consistency import TERMS, Vat, unit
 from metasemi_plugin.host.config import resolve
 from metasemi_plugin.host.views import host_name_with_views, ulb_views
+from metasemi_plugin.ramp import sigmoid_ramp
 
 ALPHA, EPS = 0.4, 3.0
 
