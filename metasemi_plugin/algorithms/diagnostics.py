@@ -163,8 +163,8 @@ def assumption1_ratio(algorithm, batches: Iterable[dict[str, Tensor]]) -> float:
 
     L_meta is Eq. 1 on a batch as the algorithm trains on it; G is Eq. 15, the sum of the losses on
     the mixed labelled batch. Of finitely many batches the denominator is a little too large: the
-    squared length of a mean adds the variance of that mean. Parameters, buffers and random numbers
-    are left as they were.
+    squared length of a mean adds the variance of that mean. Parameters, buffers, the teacher's
+    statistics and random numbers are left as they were.
 
     Args:
         algorithm: a MetaSemi.
@@ -176,6 +176,7 @@ def assumption1_ratio(algorithm, batches: Iterable[dict[str, Tensor]]) -> float:
     scale = algorithm.loss_scaler.get_scale()
     squares: list[Tensor] = []
     total: dict[str, Tensor] = {}
+    statistics = [(own, own.clone()) for own in algorithm.ema.statistics.values()]
     with random_numbers.untouched(), buffers_restored(model):
         for batch in batches:
             out = algorithm.train_step(**batch)[0]
@@ -186,5 +187,7 @@ def assumption1_ratio(algorithm, batches: Iterable[dict[str, Tensor]]) -> float:
             lb = out["lb"]
             for name, g in labelled_gradient(model, lb.x, lb.y).items():
                 total[name] = total.get(name, torch.zeros_like(g)) + g.double()
+    for own, before in statistics:  # the teacher's, which its passes have moved
+        own.copy_(before)
     mean_square = torch.stack(squares).mean()
     return (mean_square / sum((g / len(squares)).square().sum() for g in total.values())).item()

@@ -106,14 +106,16 @@ def test_ratio_equals_assumption_1(build, batch, consistency):
 
 
 def test_the_measurement_leaves_no_trace(build):
-    algorithm = prepare(build, "metasemi", net="tiny:net", net_args={"dropout": 0.3})
-    algorithm.model.float()
-    algorithm.ema.shadow = {n: t.float() for n, t in algorithm.ema.shadow.items()}
+    algorithm = build(net_args={"dropout": 0.3})
+    algorithm.call_hook("before_run")
+    algorithm.model.train()
     before = {n: t.clone() for n, t in algorithm.model.state_dict().items()}
+    teachers = {n: t.clone() for n, t in algorithm.ema.statistics.items()}
     numbers = random_numbers.state()
     positions = [(p.start, p.stop) for p in algorithm.positions]
     assert assumption1_ratio(algorithm, algorithm.spare_batches(2)) > 0
     assert all(torch.equal(before[n], t) for n, t in algorithm.model.state_dict().items())
+    assert all(torch.equal(teachers[n], t) for n, t in algorithm.ema.statistics.items())
     assert all(p.grad is None for p in algorithm.model.parameters())
     assert torch.equal(random_numbers.state()["torch"], numbers["torch"])
     assert [(p.start, p.stop) for p in algorithm.positions] == positions
