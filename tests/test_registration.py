@@ -6,7 +6,7 @@ import pytest
 from semilearn.core.utils import ALGORITHMS, get_net_builder
 
 import metasemi_plugin
-from metasemi_plugin.algorithms.metasemi import MetaSemi
+from metasemi_plugin.algorithms.variants import AnyWeights
 from metasemi_plugin.nets import cnn13
 
 
@@ -19,7 +19,7 @@ def test_importing_the_package_does_nothing():
 
 
 def test_the_host_finds_what_is_registered():
-    assert ALGORITHMS["metasemi"] is MetaSemi
+    assert ALGORITHMS["metasemi"] is AnyWeights
     assert get_net_builder("cnn13", from_name=False) is cnn13
     assert get_net_builder("cnn13_slim", from_name=False)(num_classes=3).num_features == 32
 
@@ -40,7 +40,7 @@ def test_a_taken_name_is_an_error():
         metasemi_plugin.register_dataset("digits", lambda args, views: None)
     with pytest.raises(ValueError, match="'cifar10' is already registered"):
         metasemi_plugin.register_dataset("cifar10", lambda args, views: None)
-    assert ALGORITHMS["metasemi"] is MetaSemi
+    assert ALGORITHMS["metasemi"] is AnyWeights
 
 
 def test_a_run_can_name_a_registered_dataset(build):

@@ -7,14 +7,14 @@ from metasemi_plugin.algorithms.fast_swa import FastSWA
 from metasemi_plugin.algorithms.ict import ICT
 from metasemi_plugin.algorithms.learning_to_reweight import LearningToReweight
 from metasemi_plugin.algorithms.mask_trial import MaskTrial
-from metasemi_plugin.algorithms.metasemi import MetaSemi
 from metasemi_plugin.algorithms.mixmatch import OriginalMixMatch
 from metasemi_plugin.algorithms.sntg import SNTG
 from metasemi_plugin.algorithms.supervised_mixup import SupervisedMixup
 from metasemi_plugin.algorithms.temporal_ensembling import TemporalEnsembling
+from metasemi_plugin.algorithms.variants import AnyWeights
 
 ALGORITHMS = {
-    "metasemi": MetaSemi,
+    "metasemi": AnyWeights,
     "supervised_mixup": SupervisedMixup,
     "ict": ICT,
     "learning_to_reweight": LearningToReweight,

@@ -15,12 +15,25 @@ from metasemi_plugin.meta_gradient import buffers_restored, labelled_gradient
 from metasemi_plugin.mixup import Mixed
 
 
+class KeptHook(Hook):
+    """Logs what the mask keeps and, where the truth is known, how often it is right about that.
+
+    Nothing else sees the true classes of unlabeled images. It runs before the update, at which
+    several processes come to the same numbers.
+    """
+
+    def after_train_step(self, algorithm):
+        out, targets = algorithm.out_dict, algorithm.dataset_dict["train_ulb"].targets
+        keep, ulb, y_ulb = (out["weights"] > 0).to(out["weights"].dtype), out["ulb"], out["y_ulb"]
+        shares = kept_shares(keep, ulb, num_lb=len(keep) - len(y_ulb))
+        accuracy = pseudo_label_accuracy(keep, ulb, y_ulb, out["idx_ulb"], targets)
+        algorithm.process_log_dict(algorithm.log_dict, **shares, **accuracy)
+
+
 def kept_shares(keep: Tensor, ulb: Mixed, num_lb: int) -> dict[str, float]:
-    """Share of kept samples among all, and among those that are mostly labelled or unlabelled."""
-    if ranks.count() > 1:
-        num_lb = ranks.count() * num_lb
-    labelled = ulb.dominant < num_lb
-    of = torch.stack([torch.ones_like(labelled), labelled, ~labelled]).to(keep.dtype)
+    """Share of kept samples among all, and among those that are mostly labeled or unlabeled."""
+    labeled = ulb.dominant < ranks.count() * num_lb
+    of = torch.stack([torch.ones_like(labeled), labeled, ~labeled]).to(keep.dtype)
     kept, samples = of @ keep, of.sum(dim=1)
     ranks.sum_([kept, samples])
     names = ("kept", "kept_labelled", "kept_unlabelled")
@@ -32,15 +45,15 @@ def pseudo_label_accuracy(
 ) -> dict[str, float]:
     """Accuracy of the pseudo labels in kept and in dropped samples, where the truth is known.
 
-    A mixed sample counts for the unlabelled image that makes up the larger part of it. It is a
+    A mixed sample counts for the unlabeled image that makes up the larger part of it. It is a
     diagnosis for benchmark data: the truth is used nowhere else.
 
     Args:
         keep: 1 for the samples that are trained on, else 0, (B + U,).
         ulb: U~.
         y_ulb: pseudo labels, (U, C).
-        idx_ulb: places of the unlabelled images in their set, (U,), or None.
-        targets: true classes of the unlabelled set, -1 where unknown, or None.
+        idx_ulb: places of the unlabeled images in their set, (U,), or None.
+        targets: true classes of the unlabeled set, -1 where unknown, or None.
     """
     if idx_ulb is None or targets is None:
         return {}
@@ -67,13 +80,15 @@ class DiagnosticsHook(Hook):
         step, tb_log = algorithm.it + 1, algorithm.tb_log
 
         writer, gradient = getattr(tb_log, "writer", None), algorithm.out_dict["meta_gradient"]
-        if writer and gradient is not None and gradient.isfinite().all():
-            if self.every_n_iters(algorithm, algorithm.num_log_iter):
+        interval = algorithm.args.image_grid
+        interval = algorithm.num_eval_iter if interval is None else interval
+        histogram = self.every_n_iters(algorithm, algorithm.num_log_iter)
+        images = self.every_n_iters(algorithm, interval)
+        # All zeros where the weights need none.
+        if writer and (histogram or images) and gradient.any() and gradient.isfinite().all():
+            if histogram:
                 writer.add_histogram("train/meta_gradient_histogram", gradient, step)
-            interval = algorithm.args.image_grid
-            if self.every_n_iters(
-                algorithm, algorithm.num_eval_iter if interval is None else interval
-            ):
+            if images:
                 lb, ulb = algorithm.out_dict["lb"], algorithm.out_dict["ulb"]
                 grid = kept_and_dropped(ulb, gradient, num_lb=ranks.count() * len(lb.x))
                 writer.add_image("train/kept_and_dropped", grid, step)
@@ -148,8 +163,8 @@ def assumption1_ratio(algorithm, batches: Iterable[dict[str, Tensor]]) -> float:
 
     L_meta is Eq. 1 on a batch as the algorithm trains on it; G is Eq. 15, the sum of the losses on
     the mixed labelled batch. Of finitely many batches the denominator is a little too large: the
-    squared length of a mean adds the variance of that mean. Parameters, buffers and random numbers
-    are left as they were.
+    squared length of a mean adds the variance of that mean. Parameters, buffers, the teacher's
+    statistics and random numbers are left as they were.
 
     Args:
         algorithm: a MetaSemi.
@@ -161,6 +176,7 @@ def assumption1_ratio(algorithm, batches: Iterable[dict[str, Tensor]]) -> float:
     scale = algorithm.loss_scaler.get_scale()
     squares: list[Tensor] = []
     total: dict[str, Tensor] = {}
+    statistics = [(own, own.clone()) for own in algorithm.ema.statistics.values()]
     with random_numbers.untouched(), buffers_restored(model):
         for batch in batches:
             out = algorithm.train_step(**batch)[0]
@@ -171,5 +187,7 @@ def assumption1_ratio(algorithm, batches: Iterable[dict[str, Tensor]]) -> float:
             lb = out["lb"]
             for name, g in labelled_gradient(model, lb.x, lb.y).items():
                 total[name] = total.get(name, torch.zeros_like(g)) + g.double()
+    for own, before in statistics:  # the teacher's, which its passes have moved
+        own.copy_(before)
     mean_square = torch.stack(squares).mean()
     return (mean_square / sum((g / len(squares)).square().sum() for g in total.values())).item()

@@ -1,11 +1,9 @@
 """Learning to Reweight (Ren et al.), as Meta-Semi's authors modified it for unlabelled data."""
 
-import argparse
-
-from metasemi_plugin.algorithms.metasemi import MetaSemi
+from metasemi_plugin.algorithms.variants import WEIGHTS, Variants
 
 
-class LearningToReweight(MetaSemi):
+class LearningToReweight(Variants):
     """Learning to Reweight (Ren et al., ICML 2018, arXiv:1803.09050) with pseudo labels.
 
     Meta-Semi with another line 11: where v is the meta-gradient of Eq. 8, sample j weighs
@@ -21,16 +19,11 @@ class LearningToReweight(MetaSemi):
     mean, which the normalisation cancels, as it does the learning rate of the look-ahead step.
 
     Args:
-        args: those of Meta-Semi, but for ``weights``.
+        args: those of `Variants`.
         net_builder: the host's builder of the backbone.
         tb_log: the host's TensorBoard logger.
         logger: where the host's messages go.
     """
 
-    def __init__(self, args, net_builder, tb_log=None, logger=None):
-        args = argparse.Namespace(**vars(args), weights="normalized")
-        super().__init__(args, net_builder, tb_log, logger)
-
-    @staticmethod
-    def get_argument():
-        return [option for option in MetaSemi.get_argument() if option.name != "--weights"]
+    def weigh(self, gradient):
+        return WEIGHTS["normalized"](gradient)

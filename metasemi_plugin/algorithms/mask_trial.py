@@ -5,10 +5,10 @@ import functools
 import torch.nn.functional as F
 from semilearn.algorithms.utils import SSL_Argument
 
-from metasemi_plugin.algorithms.metasemi import MetaSemi
+from metasemi_plugin.algorithms.variants import AnyWeights
 
 
-class MaskTrial(MetaSemi):
+class MaskTrial(AnyWeights):
     """Meta-Semi (Wang et al., doi 10.26599/AIR.2022.9150011) with another judge, or a later mask.
 
     Eq. 9 asks whether a sample's gradient opposes that of X~, whose B images stand for all labelled
@@ -22,29 +22,29 @@ class MaskTrial(MetaSemi):
         logger: where the host's messages go.
     """
 
-    not_negative: tuple[str, ...] = (*MetaSemi.not_negative, "mask_start")
+    not_negative: tuple[str, ...] = (*AnyWeights.not_negative, "mask_start")
 
     def __init__(self, args, net_builder, tb_log=None, logger=None):
         super().__init__(args, net_builder, tb_log, logger)
         self.mask_labels = args.mask_labels
         self.mask_start = args.mask_start
 
-    @functools.wraps(MetaSemi.train_step)  # whose parameters the host reads
+    @functools.wraps(AnyWeights.train_step)  # whose parameters the host reads
     def train_step(self, *args, **kwargs):
         started = self.it >= self.mask_start * self.num_train_iter
         self.weights = self.args.weights if started else "ones"
         return super().train_step(*args, **kwargs)
 
-    def mixed(self, part, x, y, parts=()):
-        if part == "labeled" and self.mask_labels is not None:
+    def mixed_labeled(self, x_lb, y_lb):
+        if self.mask_labels is not None:
             lb = self.spare_batch("train_lb", self.mask_labels, self.it, beside=3)
-            x, y = lb["x_lb"], F.one_hot(lb["y_lb"], self.num_classes).to(y.dtype)
-        return super().mixed(part, x, y, parts)
+            x_lb, y_lb = lb["x_lb"], F.one_hot(lb["y_lb"], self.num_classes).to(y_lb.dtype)
+        return super().mixed_labeled(x_lb, y_lb)
 
     @staticmethod
     def get_argument():
         return [
-            *MetaSemi.get_argument(),
+            *AnyWeights.get_argument(),
             SSL_Argument(
                 "--mask_labels", int, None, "labelled images that judge, X~; null: the batch's"
             ),

@@ -1,21 +1,72 @@
 """The diagnostics are right, and the training does not notice them."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from transcription import (
     BETA,
     SEED,
+    B,
     Transcription,
+    U,
     algorithm_1,
     cross_entropy,
     prepare,
 )
 
 from metasemi_plugin import random_numbers, train
-from metasemi_plugin.algorithms.diagnostics import assumption1_ratio, kept_and_dropped
-from metasemi_plugin.mixup import Mixed
+from metasemi_plugin.algorithms.diagnostics import (
+    assumption1_ratio,
+    kept_and_dropped,
+    kept_shares,
+    pseudo_label_accuracy,
+)
+from metasemi_plugin.mixup import Mixed, mix
+
+
+def test_kept_shares_on_hand_values():
+    # samples 0, 1 labelled; lambda 0.25: sample i is mostly its partner
+    ulb = mix(torch.zeros(4, 1), torch.eye(4), 0.25, torch.tensor([2, 0, 3, 1]))
+    shares = kept_shares(torch.tensor([1.0, 0.0, 0.0, 1.0]), ulb, num_lb=2)
+    assert shares == {"kept": 0.5, "kept_labelled": 0.5, "kept_unlabelled": 0.5}
+    shares = kept_shares(torch.tensor([0.0, 1.0, 0.0, 1.0]), ulb, num_lb=2)
+    assert shares == {"kept": 0.5, "kept_labelled": 1.0, "kept_unlabelled": 0.0}
+
+
+def test_pseudo_label_accuracy_on_hand_values():
+    targets = np.array([7, 2, -1])
+    pseudo = torch.eye(10)[[7, 5, 7]]  # right, wrong, unknown
+    ulb = mix(torch.zeros(5, 1), torch.rand(5, 10), 0.9, torch.arange(5))  # samples 0, 1 labelled
+    keep = torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0])
+    got = pseudo_label_accuracy(keep, ulb, pseudo, torch.tensor([0, 1, 2]), targets)
+    assert got == {"pseudo_label_acc_kept": 1.0, "pseudo_label_acc_dropped": 0.0}
+    assert pseudo_label_accuracy(keep, ulb, pseudo, None, targets) == {}
+    assert pseudo_label_accuracy(keep, ulb, pseudo, torch.tensor([0, 1, 2]), None) == {}
+
+
+def test_the_hook_alone_sees_the_truth(build, batch):
+    """And what it logs of it follows the classes of the unlabeled images."""
+    algorithm = prepare(build, "metasemi", mixup_beta=BETA)
+    algorithm.dataset_dict["train_ulb"] = None
+    torch.manual_seed(SEED)
+    out, log = algorithm.train_step(**batch, idx_ulb=torch.arange(U))
+    assert 0 < out["weights"].sum() < B + U
+    algorithm.out_dict, algorithm.log_dict = out, dict(log)
+    classes = out["y_ulb"].argmax(1)
+    for truth, right in ((classes, 1.0), ((classes + 1) % 10, 0.0)):
+        algorithm.dataset_dict["train_ulb"] = SimpleNamespace(targets=truth.numpy())
+        algorithm.call_hook("after_train_step", "KeptHook")
+        logged = {name.removeprefix("train/"): n for name, n in algorithm.log_dict.items()}
+        assert logged["kept"] == pytest.approx(out["weights"].mean().item())
+        assert logged["pseudo_label_acc_kept"] == logged["pseudo_label_acc_dropped"] == right
+
+
+def test_kept_is_logged_before_the_processes_come_together(build):
+    hooks = list(build().hooks_dict)
+    assert hooks[:2] == ["KeptHook", "ParamUpdateHook"]
 
 
 def squared_length(grads):
@@ -55,14 +106,16 @@ def test_ratio_equals_assumption_1(build, batch, consistency):
 
 
 def test_the_measurement_leaves_no_trace(build):
-    algorithm = prepare(build, "metasemi", net="tiny:net", net_args={"dropout": 0.3})
-    algorithm.model.float()
-    algorithm.ema.shadow = {n: t.float() for n, t in algorithm.ema.shadow.items()}
+    algorithm = build(net_args={"dropout": 0.3})
+    algorithm.call_hook("before_run")
+    algorithm.model.train()
     before = {n: t.clone() for n, t in algorithm.model.state_dict().items()}
+    teachers = {n: t.clone() for n, t in algorithm.ema.statistics.items()}
     numbers = random_numbers.state()
     positions = [(p.start, p.stop) for p in algorithm.positions]
     assert assumption1_ratio(algorithm, algorithm.spare_batches(2)) > 0
     assert all(torch.equal(before[n], t) for n, t in algorithm.model.state_dict().items())
+    assert all(torch.equal(teachers[n], t) for n, t in algorithm.ema.statistics.items())
     assert all(p.grad is None for p in algorithm.model.parameters())
     assert torch.equal(random_numbers.state()["torch"], numbers["torch"])
     assert [(p.start, p.stop) for p in algorithm.positions] == positions

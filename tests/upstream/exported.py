@@ -30,7 +30,7 @@ def states(algorithm: type, **changes) -> list[dict[str, torch.Tensor]]:
 
     class Record(Hook):
         def after_train_step(self, run):
-            state = {**run.model.state_dict(), "kept": torch.tensor(run.log_dict["train/kept"])}
+            state = {**run.model.state_dict(), "kept": run.out_dict["weights"].mean()}
             state |= {f"ema.{name}": value for name, value in run.ema.shadow.items()}
             kept.append({name: value.detach().clone() for name, value in state.items()})
 

@@ -1,0 +1,209 @@
+"""What the paper tries of Meta-Semi beside Algorithm 1: Eq. 14, and the ablations of Table 6."""
+
+import torch
+import torch.nn.functional as F
+from semilearn.algorithms.utils import SSL_Argument
+
+from metasemi_plugin.algorithms.consistency import TERMS, Ict, Vat, student_logits
+from metasemi_plugin.algorithms.diagnostics import DiagnosticsHook, KeptHook
+from metasemi_plugin.algorithms.metasemi import MetaSemi
+from metasemi_plugin.forward_mode import sample_losses
+from metasemi_plugin.meta_gradient import keep_mask
+from metasemi_plugin.mixup import unmixed
+from metasemi_plugin.ramp import sigmoid_ramp
+
+# The weights of the samples, (N,), from their meta-gradient, (N,).
+WEIGHTS = {
+    "binary": keep_mask,  # Eq. 9
+    "ones": torch.ones_like,  # Table 6
+    "signed": lambda v: 2 * keep_mask(v) - 1,  # Table 6
+    "normalized": lambda v: (-v).clamp(min=0),  # Learning to Reweight; Eq. 1 divides by the sum
+}
+
+
+class Variants(MetaSemi):
+    """Meta-Semi (Wang et al., doi 10.26599/AIR.2022.9150011), Algorithm 1 and around it.
+
+    Each option is one change: ``consistency`` adds a term to the loss (Eq. 14), "ict" gives the
+    paper's Meta-Semi + ICT; ``teacher``, ``pseudo_label`` and ``mixup_on`` are ablations of Table
+    6; ``assumption1`` and ``image_grid`` show more of the training, and change nothing.
+
+    Differences: ``consistency`` ramps up as in ICT and leaves the running statistics alone.
+
+    Args:
+        args: those of `MetaSemi` and of :meth:`get_argument`.
+        net_builder: the host's builder of the backbone.
+        tb_log: the host's TensorBoard logger.
+        logger: where the host's messages go.
+    """
+
+    choices = {
+        **MetaSemi.choices,
+        "consistency": tuple(TERMS),
+        "teacher": ("ema", "student"),
+        "pseudo_label": ("soft", "onehot"),
+        "mixup_on": ("both", "unlabeled", "labeled", "none"),
+        **Ict.choices,
+    }
+    above_zero = (*MetaSemi.above_zero, *Ict.above_zero, *Vat.above_zero, "assumption1_batches")
+    not_negative: tuple[str, ...] = (
+        "consistency_weight",
+        "consistency_ramp",
+        "assumption1",
+        "image_grid",
+    )
+
+    @staticmethod
+    def ulb_views(args) -> dict[str, str]:  # type: ignore[override]
+        return TERMS[args.consistency].views
+
+    @staticmethod
+    def clean_teacher(args) -> bool:  # type: ignore[override]
+        return args.teacher == "ema"
+
+    def __init__(self, args, net_builder, tb_log=None, logger=None):
+        super().__init__(args, net_builder, tb_log, logger)
+        self.consistency = TERMS[args.consistency].from_args(args)
+        self.consistency_weight = args.consistency_weight
+        if self.consistency_weight is None:
+            self.consistency_weight = self.consistency.default_weight
+        self.consistency_ramp = args.consistency_ramp
+        self.teacher = args.teacher
+        self.pseudo_label = args.pseudo_label
+        self.mixup_on = args.mixup_on
+
+    def set_hooks(self):
+        self.register_hook(KeptHook(), priority="HIGHEST")  # before the others see log_dict
+        super().set_hooks()
+        self.register_hook(DiagnosticsHook(), priority="LOWEST")
+
+    def train_step(self, x_lb, y_lb, x_ulb_w, x_ulb_s=None, idx_ulb=None):
+        """One iteration of Algorithm 1, and the second term of Eq. 14.
+
+        Args:
+            x_lb, y_lb, x_ulb_w: see `MetaSemi`.
+            x_ulb_s: the same images, weakly augmented once more, if ``consistency`` needs them.
+            idx_ulb: their places in the unlabeled set, (U,), for `KeptHook`.
+
+        Returns:
+            See `MetaSemi`. "loss" is Eq. 14; in out_dict "meta_loss" is Eq. 1.
+        """
+        out_dict, log_dict = super().train_step(x_lb, y_lb, x_ulb_w)
+        meta_loss = out_dict["loss"]
+        with self.amp_cm():
+            consistency = self.consistency(self, out_dict["teacher"], x_ulb_w, x_ulb_s)
+            ramp = sigmoid_ramp(self, self.consistency_ramp)
+            loss = meta_loss + self.consistency_weight * ramp * consistency  # Eq. 14
+
+        self.process_out_dict(out_dict, loss=loss, meta_loss=meta_loss, idx_ulb=idx_ulb)
+        logged = torch.stack([loss, consistency]).tolist()
+        self.process_log_dict(log_dict, loss=logged[0], consistency_loss=logged[1])
+        return out_dict, log_dict
+
+    @torch.no_grad()
+    def teacher_logits(self, x_ulb_w):
+        if self.teacher == "student":
+            return student_logits(self, x_ulb_w)
+        return super().teacher_logits(x_ulb_w)
+
+    def pseudo_labels(self, teacher):
+        probs = super().pseudo_labels(teacher)
+        if self.pseudo_label == "soft":
+            return probs
+        return F.one_hot(probs.argmax(dim=1), self.num_classes).to(probs.dtype)
+
+    def mixed_labeled(self, x_lb, y_lb):
+        if self.mixup_on in ("both", "labeled"):
+            return super().mixed_labeled(x_lb, y_lb)
+        return unmixed(x_lb, y_lb)
+
+    def mixed_all(self, x_lb, y_lb, x_ulb, y_ulb):
+        if self.mixup_on in ("both", "unlabeled"):
+            return super().mixed_all(x_lb, y_lb, x_ulb, y_ulb)
+        parts = len(x_lb), len(x_ulb)
+        return unmixed(torch.cat([x_lb, x_ulb]), torch.cat([y_lb, y_ulb]), parts)
+
+    @staticmethod
+    def get_argument():
+        return [
+            *MetaSemi.get_argument(),
+            SSL_Argument(
+                "--consistency",
+                str,
+                "none",
+                "term added to the loss, Eq. 14: none, ict, meanteacher, pimodel, vat",
+            ),
+            SSL_Argument(
+                "--consistency_weight",
+                float,
+                None,
+                "its weight; null: 100 for ict (its authors'), 50 for meanteacher, 10 for pimodel, "
+                "0.3 for vat (USB's)",
+            ),
+            SSL_Argument(
+                "--consistency_ramp", float, 0.25, "share of training over which it ramps up"
+            ),
+            *Ict.get_argument(),
+            *Vat.get_argument(),
+            SSL_Argument(
+                "--teacher",
+                str,
+                "ema",
+                "who labels: ema, or the student (Table 6; ema_m 0 evaluates the student, too)",
+            ),
+            SSL_Argument("--pseudo_label", str, "soft", "soft, or onehot (Table 6)"),
+            SSL_Argument(
+                "--mixup_on",
+                str,
+                "both",
+                "what is mixed: labeled (Eq. 12), unlabeled (Eq. 13), both or none (Table 6)",
+            ),
+            SSL_Argument(
+                "--assumption1",
+                int,
+                0,
+                "measure the ratio of Assumption 1 every so many iterations (Figure 2); 0: never",
+            ),
+            SSL_Argument(
+                "--assumption1_batches", int, 500, "how many batches each of its measurements takes"
+            ),
+            SSL_Argument(
+                "--image_grid",
+                int,
+                None,
+                "show the samples most clearly kept and dropped in TensorBoard every so many "
+                "iterations; null: with each evaluation, 0: never",
+            ),
+        ]
+
+
+class AnyWeights(Variants):
+    """`Variants` with ``weights``, Table 6's changes of line 11: what ``metasemi`` stands for."""
+
+    choices = {**Variants.choices, "weights": tuple(WEIGHTS)}
+
+    def __init__(self, args, net_builder, tb_log=None, logger=None):
+        super().__init__(args, net_builder, tb_log, logger)
+        self.weights = args.weights
+
+    def judged(self, lb, ulb):
+        if self.weights != "ones":
+            return super().judged(lb, ulb)
+        losses = sample_losses(self.model(ulb.x), ulb.y)
+        return torch.zeros_like(losses), losses  # the meta-gradient is not needed
+
+    def weigh(self, gradient):
+        return WEIGHTS[self.weights](gradient)
+
+    @staticmethod
+    def get_argument():
+        return [
+            *Variants.get_argument(),
+            SSL_Argument(
+                "--weights",
+                str,
+                "binary",
+                "of the samples: binary (Eq. 9), ones or signed, i.e. -1 and 1 (Table 6), "
+                "normalized (Learning to Reweight)",
+            ),
+        ]
