@@ -1,7 +1,7 @@
 """What a suite will take, before anything starts: ``python -m metasemi_plugin validate SUITE...``.
 
-Times are scaled from trainings and steps whose time is known, in proportion to iterations, images a
-batch, floating-point operations an image, and what a step of the method costs.
+Times are scaled from a step whose time was measured, in proportion to iterations, images a batch,
+floating-point operations an image, and what a step of the method costs.
 """
 
 import argparse
@@ -26,6 +26,7 @@ SIMILAR = {
     "sntg": "meanteacher",
     "fast_swa": "meanteacher",
     "learning_to_reweight": "metasemi",
+    "mixmatch_original": "mixmatch",
     **dict.fromkeys(("uda", "flexmatch", "freematch", "softmatch", "remixmatch"), "fixmatch"),
 }
 
@@ -49,21 +50,6 @@ def scaled(hours: float, done: Work, todo: Work) -> float:
     return hours * todo.total / done.total
 
 
-class Trained(NamedTuple):
-    """A training of Table 5 in full: hours on a Titan Xp; see config/base/cnn13.yaml."""
-
-    hours: float
-    iterations: int
-    images: int
-    algorithm: str
-
-
-TABLE_5 = {
-    "cnn13": Trained(12.6, 360_000, 100, "ict"),
-    "wrn_28_2": Trained(29.2, 2**21, 128, "mixmatch"),
-}
-
-
 class Step(NamedTuple):
     """A measured step that runs forward and backward and no more."""
 
@@ -84,8 +70,7 @@ class Measured(NamedTuple):
 class Estimate(NamedTuple):
     """Of one run. None: nothing was measured that it could be scaled from."""
 
-    gpu_hours: float | None
-    cpu_hours: float | None
+    hours: float | None
     gigabytes: float
 
 
@@ -124,19 +109,13 @@ def estimate(args: argparse.Namespace, measured: Measured) -> Estimate:
     """What the run described by ``args`` will take."""
     family = "wrn_28_2" if args.net.startswith("wrn") else "cnn13"
     net = args.net if args.net in measured.steps else family
-    step, trained = measured.steps.get(net), TABLE_5[family]
-    cost, reference = step_cost(args, measured.costs), measured.costs.get(trained.algorithm)
-    gpu_hours = cpu_hours = None
-    if cost is not None:
+    step, cost, hours = measured.steps.get(net), step_cost(args, measured.costs), None
+    if step is not None and cost is not None:
         of_net = flops(args.net, args.net_args, args.img_size)
         todo = Work(iterations(args), images(args), of_net, cost)
-        if reference is not None:
-            done = Work(trained.iterations, trained.images, flops(family, {}, 32), reference)
-            gpu_hours = scaled(trained.hours, done, todo)
-        if step is not None:
-            done = Work(1, step.images, flops(net, step.net_args, step.img_size), cost=1)
-            cpu_hours = scaled(step.hours, done, todo)
-    return Estimate(gpu_hours, cpu_hours, CHECKPOINTS * checkpoint_bytes(args) / 1e9)
+        done = Work(1, step.images, flops(net, step.net_args, step.img_size), cost=1)
+        hours = scaled(step.hours, done, todo)
+    return Estimate(hours, CHECKPOINTS * checkpoint_bytes(args) / 1e9)
 
 
 def iterations(args: argparse.Namespace) -> float:
@@ -204,7 +183,7 @@ def describe(suite: Suite, measured: Measured) -> Iterator[str]:
     seeds = dict.fromkeys(run.seed for run in suite.runs)
     yield f"{suite.name}: {suite.title}"
     yield f"{len(suite.runs)} runs, seeds {' '.join(map(str, seeds))}"
-    head = ("runs", "iterations", "GPU hours", "CPU hours", "disk, GB")
+    head = ("runs", "iterations", "CPU hours", "disk, GB")
     sums = []
     for column, of_column in itertools.groupby(suite.runs, lambda run: run.column):
         yield ""
@@ -222,7 +201,7 @@ def describe(suite: Suite, measured: Measured) -> Iterator[str]:
         yield _line("All columns", _sum(sums))
 
 
-_Total = tuple[int, int, float | None, float | None, float]
+_Total = tuple[int, int, float | None, float]
 
 
 def _name(run: Run) -> str:
@@ -232,19 +211,18 @@ def _name(run: Run) -> str:
 def _total(runs: list[Run], measured: Measured) -> _Total:
     # Seeds do not differ in cost.
     one, n = estimate(runs[0].args, measured), len(runs)
-    gpu, cpu = (h if h is None else n * h for h in (one.gpu_hours, one.cpu_hours))
-    return n, n * runs[0].args.num_train_iter, gpu, cpu, n * one.gigabytes
+    hours = None if one.hours is None else n * one.hours
+    return n, n * runs[0].args.num_train_iter, hours, n * one.gigabytes
 
 
 def _sum(totals: list[_Total]) -> _Total:
-    runs, its, gpu, cpu, disk = zip(*totals, strict=True)
-    gpu_sum, cpu_sum = (None if None in hours else sum(hours) for hours in (gpu, cpu))
-    return sum(runs), sum(its), gpu_sum, cpu_sum, sum(disk)
+    runs, its, hours, disk = zip(*totals, strict=True)
+    return sum(runs), sum(its), None if None in hours else sum(hours), sum(disk)
 
 
 def _line(name: str, cells: Sequence[object]) -> str:
     return f"{name:48}" + "".join(
-        f"{_text(cell):>{w}}" for cell, w in zip(cells, (6, 15, 11, 11, 9), strict=True)
+        f"{_text(cell):>{w}}" for cell, w in zip(cells, (6, 15, 11, 9), strict=True)
     )
 
 
@@ -277,8 +255,7 @@ def main(argv: Sequence[str]) -> int:
         print()
     machine = measured.machine or "not known, as there is no benchmark_results/step here"
     print(
-        "All numbers are of all runs of a row. Hours: training alone; tiny nets take longer.\n"
-        "GPU: a Titan Xp, scaled from Table 5 of the paper. "
-        f"CPU: {machine}, in fp32.\nDisk: three checkpoints a run."
+        "All numbers are of all runs of a row. Hours: training alone, in fp32; tiny nets take "
+        f"longer.\nCPU: {machine}. Disk: three checkpoints a run."
     )
     return 0

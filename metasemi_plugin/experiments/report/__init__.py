@@ -1,1 +1,1 @@
-"""From records of runs to results.csv, table.md, pictures and one page, report.html."""
+"""From records of runs to results.csv, courses.csv, table.md, pictures and a page, report.html."""

@@ -3,11 +3,12 @@
 import argparse
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.experiments.compare import suite_of
+from metasemi_plugin.experiments.records import Record
 from metasemi_plugin.experiments.report import committed, numbers, reference, tables
 from metasemi_plugin.experiments.report.committed import COURSES, RESULTS
 from metasemi_plugin.experiments.report.entries import Entry, of_folders, of_suite
@@ -31,29 +32,47 @@ def main(argv: Sequence[str]) -> int:
     overrides = parse(rest)
     report = shlex.join(["python", "-m", "metasemi_plugin", "report", *argv])
     suite = None
-    if all(path.is_dir() for path in arguments.sources):
-        if overrides or arguments.seeds or arguments.name:
-            raise UserError("report: of run folders there is nothing to choose; name fewer of them")
-        name, title, paper = _folder_name(arguments.sources[0]), None, None
-        entries = of_folders(arguments.sources)
-        commands = [_train(entry) for entry in entries]
-    else:
+    suite = None
+    if not all(path.is_dir() for path in arguments.sources):
         suite = suite_of(arguments.sources, arguments.seeds, arguments.name, overrides)
-        name, title, paper = suite.name, suite.title, suite.paper
-        commands = [_compare(arguments, overrides)]
-    out = arguments.out or Path("benchmark_results") / name
-    # Git does not have the page; what is older than courses.csv has none.
+    elif overrides or arguments.seeds or arguments.name:
+        raise UserError("report: of run folders there is nothing to choose; name fewer of them")
+    name = suite.name if suite else _folder_name(arguments.sources[0])
+    usual = Path("benchmark_results") / name
+    out = arguments.out or usual
+    # Git does not have the page, and what is older than courses.csv has none.
     others = [file for file in (COURSES, PAGE) if (out / file).exists()]
     files.expect_ours(out, RESULTS, TABLE, *others)
+    before = committed.read(out)
     if suite:
-        entries = of_suite(suite, committed.read(out))
-    write(entries, out, title or name, [*commands, report], paper, arguments.budget)
+        entries = of_suite(suite, before or committed.read(usual))
+        title, paper, commands = suite.title, suite.paper, [_compare(arguments, overrides)]
+    else:
+        entries = of_folders(arguments.sources)
+        title, paper, commands = name, None, [_train(entry) for entry in entries]
+    _expect_all(before, entries, out)
+    write(entries, out, title, [*commands, report], paper, arguments.budget)
     done = [entry for entry in entries if entry.complete]
     print(f"{len(done)} of {len(entries)} runs are complete")
     if gone := sum(not entry.record.folder.exists() for entry in done):
-        print(f"{gone} of them are as {out / RESULTS} has them: their run folders are not here")
+        print(f"{gone} of them are from {COURSES}: their run folders are not here")
     print(*(out / file for file in (PAGE, TABLE, RESULTS, COURSES)), sep="\n")
     return 0
+
+
+def _expect_all(before: Mapping[tuple, Record], entries: Sequence[Entry], out: Path) -> None:
+    """Stop where an earlier report has the last that is known of a run that this one leaves out.
+
+    Raises:
+        UserError: names such a run.
+    """
+    lost = before.keys() - {entry.key for entry in entries}
+    for record in (before[key] for key in before if key in lost):
+        if record.run and not record.folder.exists():
+            raise UserError(
+                f"{out / RESULTS} and {COURSES} hold {record.folder}, whose run folder is not "
+                "here and which this report leaves out: write to another folder with --out"
+            )
 
 
 def _compare(arguments: argparse.Namespace, overrides: dict[str, str]) -> str:

@@ -72,8 +72,8 @@ def of_suite(suite: Suite, committed: Mapping[tuple, Record]) -> list[Entry]:
         entries.append(entry._replace(record=record))
     if all(entry.record.status == "missing" for entry in entries):
         raise UserError(
-            f"{suite.name}: none of its {len(entries)} runs was started, and the folder of the "
-            "report does not have them as results.csv and courses.csv; compare it"
+            f"{suite.name}: none of its {len(entries)} runs was started, and no courses.csv of an "
+            "earlier report has them; compare it"
         )
     return entries
 

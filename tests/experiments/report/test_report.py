@@ -153,7 +153,7 @@ def test_a_report_is_made_again_without_the_run_folders(reported, capsys):
     assert main(["report", *words, "--out", str(out)]) == 0
     assert files(out) == before
     said = capsys.readouterr().out
-    assert f"2 of them are as {out}/results.csv has them: their run folders are not here" in said
+    assert "2 of them are from courses.csv: their run folders are not here" in said
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -164,6 +164,26 @@ def test_a_run_folder_wins_over_what_was_reported_of_it(reported, entry):
     save(entry("", 1, [1.5], config=vars(suite.runs[1].args)), suite.runs[1].folder)
     entries = of_suite(suite, kept)
     assert numbers.runs(entries)["error_last"].tolist()[:2] == [9.0, 1.5]
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_the_last_that_is_known_of_a_run_is_not_lost(reported, tmp_path, monkeypatch, capsys):
+    words, suite, runs, out = reported
+    fewer = ["report", *words[:2], "0", *words[4:]]
+    assert main([*fewer, "--out", str(out)]) == 0
+    assert main(["report", *words, "--out", str(out)]) == 0
+    before = files(out)
+    rmtree(suite.runs[1].folder)
+    assert main([*fewer, "--out", str(out)]) == 2
+    assert f"courses.csv hold {suite.runs[1].folder}, whose run folder" in capsys.readouterr().err
+    assert files(out) == before
+    # Where it is usually reported to, it is found from elsewhere.
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "benchmark_results").mkdir()
+    out.rename(tmp_path / "benchmark_results/suite")
+    rmtree(runs)
+    assert main([*fewer, "--out", "new"]) == 0
+    assert "1 of 3 runs are complete\n1 of them are from courses.csv" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("no_pictures")
