@@ -40,7 +40,6 @@ setup(
             "pytest>=8",
             "hypothesis>=6",
             "ruff>=0.9",
-            "libcst>=1.5",
             "mypy>=1.13",
             "submitit>=1.5",
         ],

@@ -36,10 +36,6 @@ COMMANDS = {
         "experiments.fit",
         "Errors of trained nets on their labelled and on test images: fit RUN_FOLDERS",
     ),
-    "export-upstream": (
-        "upstream.command",
-        "Write Meta-Semi, or a fix, into a clone of USB's repository.",
-    ),
 }
 
 

@@ -1,10 +1,23 @@
+import importlib.util
+from pathlib import Path
+
 import pytest
 from skeleton import SKELETON
+
+UPSTREAM = Path(__file__).parents[2] / "docs" / "upstream"
+
+
+def load(path):
+    """The module in a file that belongs to no package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
 def tree(tmp_path):
-    """The root of a tree that the export takes for a clone of theirs."""
+    """The root of a tree that the script takes for a clone of theirs."""
     root = tmp_path / "usb"
     for path, text in SKELETON.items():
         file = root / path
@@ -14,13 +27,13 @@ def tree(tmp_path):
 
 
 @pytest.fixture
-def export(tree, capsys):
-    """export(*words): the command on that tree -> (status, lines that it printed)."""
-    from metasemi_plugin.__main__ import main
+def apply(tree, capsys):
+    """apply(name): the script on that tree -> (status, lines that it printed)."""
+    main = load(UPSTREAM / "apply.py").main
 
-    def export(*words):
-        status = main(["export-upstream", "--usb", str(tree), *words])
+    def apply(*words):
+        status = main([str(tree), *words])
         out = capsys.readouterr()
         return status, (out.out + out.err).splitlines()
 
-    return export
+    return apply

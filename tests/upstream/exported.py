@@ -1,5 +1,5 @@
-"""Does the exported Meta-Semi train as this package's? The helpers of the tests that ask it here;
-and, as a script with a tree that it was exported to and tests/ in PYTHONPATH, of that tree.
+"""Does the Meta-Semi of the pull request train as this package's? Helpers of the tests that ask it
+here; and, as a script with a tree that has it and tests/ in PYTHONPATH, of that tree.
 """
 
 import contextlib
@@ -30,7 +30,9 @@ def states(algorithm: type, **changes) -> list[dict[str, torch.Tensor]]:
 
     class Record(Hook):
         def after_train_step(self, run):
-            state = {**run.model.state_dict(), "kept": run.out_dict["weights"].mean()}
+            kept_there = run.log_dict.get("train/util_ratio")
+            share = run.log_dict["train/kept"] if kept_there is None else kept_there
+            state = {**run.model.state_dict(), "kept": torch.tensor(share)}
             state |= {f"ema.{name}": value for name, value in run.ema.shadow.items()}
             kept.append({name: value.detach().clone() for name, value in state.items()})
 
@@ -40,7 +42,7 @@ def states(algorithm: type, **changes) -> list[dict[str, torch.Tensor]]:
         Path(folder, args.save_name).mkdir()
         vars(args).setdefault("amp", False)  # which 1ef4cbe's get_config calls use_amp
         random_numbers.seed_all(args.seed)
-        run = type("Run", (OnDevice, algorithm), {})(args, net_builder(args))
+        run = type("Run", (OnDevice, algorithm), {"clean_teacher": True})(args, net_builder(args))
         run.register_hook(Record(), priority="LOWEST")
         run.train()
     return kept

@@ -1,4 +1,4 @@
-"""The exported algorithm and backbone, imported from a skeleton tree, against this package's."""
+"""Algorithm and backbone of the pull request, imported from a skeleton tree, against ours."""
 
 import importlib
 import sys
@@ -12,9 +12,9 @@ from semilearn.core.utils import ALGORITHMS
 
 
 @pytest.fixture
-def imported(tree, export, monkeypatch, capsys):
-    """(algorithm, builder of the backbone) as semilearn finds them in the exported files."""
-    export()
+def imported(tree, apply, monkeypatch, capsys):
+    """(algorithm, builder of the backbone) as semilearn finds them in that tree."""
+    apply()
     monkeypatch.setattr(ALGORITHMS, "_dict", {**ALGORITHMS._dict})
     del ALGORITHMS._dict["metasemi"]
     for package, name in (("algorithms", "metasemi"), ("nets", "cnn13")):
@@ -41,7 +41,7 @@ def test_get_algorithm_finds_it(imported):
     built = semilearn.get_algorithm(config(), cnn13, None, None)
     assert type(built) is algorithm
     assert algorithm.__module__ == "semilearn.algorithms.metasemi.metasemi"
-    assert (built.mixup_beta, built.meta_gradient) == (0.3, "forward")
+    assert (built.mixup_beta, built.meta_gradient.__name__) == (0.3, "forward")
     assert [a.name for a in algorithm.get_argument()] == ["--mixup_beta", "--meta_gradient"]
     with pytest.raises(NotImplementedError, match="trains in one process"):
         semilearn.get_algorithm(config(distributed=True), cnn13, None, None)
@@ -68,7 +68,7 @@ def test_the_backbone_is_the_same(imported):
     nets = []
     for builder in (cnn13, imported[1]):
         torch.manual_seed(0)
-        nets.append(builder(num_classes=5, width=8))
+        nets.append(builder(num_classes=5, width=8).train())
     ours, theirs = nets
     x = torch.randn(2, 3, 32, 32)
     assert [n for n, _ in ours.named_parameters()] == [n for n, _ in theirs.named_parameters()]

@@ -1,1 +1,0 @@
-"""Tests for semilearn's repository: each fails without its fix there. Not run from here."""
