@@ -22,29 +22,21 @@ PARTNERS = ("batch", "rank")
 
 
 class Mixed(NamedTuple):
-    """A mixed batch: x (N, ...), y (N, C), weight of the first of each pair, its partner (N,).
+    """A mixed batch: x (N, ...), y (N, C), and lam, the weight of the first of each pair.
 
-    With several processes, partners are places in the batch of all `ranks`, and ``ids``, (N,), are
-    those of the samples themselves.
+    ``partner`` and ``own``, (N,), are the places of the second and of the first of each pair, with
+    several processes in the batch of all `ranks`.
     """
 
     x: Tensor
     y: Tensor
     lam: float
     partner: Tensor
-    ids: Tensor | None = None
-
-    @property
-    def own(self) -> Tensor:
-        """(N,) index of the sample that each mixed sample is the first part of."""
-        own = torch.arange(len(self.partner), device=self.partner.device)
-        if self.ids is not None:
-            own = self.ids
-        return own
+    own: Tensor
 
     @property
     def dominant(self) -> Tensor:
-        """(N,) index of the sample that makes up the larger part of each mixed sample."""
+        """(N,) place of the sample that makes up the larger part of each mixed sample."""
         return self.own if self.lam >= 0.5 else self.partner
 
 
@@ -57,7 +49,8 @@ def mix(x: Tensor, y: Tensor, lam: float, partner: Tensor) -> Mixed:
         lam: in [0, 1].
         partner: a permutation of range(N), (N,).
     """
-    return Mixed(torch.lerp(x[partner], x, lam), torch.lerp(y[partner], y, lam), lam, partner)
+    own = torch.arange(len(x), device=x.device)
+    return Mixed(torch.lerp(x[partner], x, lam), torch.lerp(y[partner], y, lam), lam, partner, own)
 
 
 def mixup(
@@ -78,26 +71,17 @@ def mixup(
             have the order of one process.
     """
     lam = torch.distributions.Beta(beta, beta).sample().item()
-    if ranks.count() > 1:
-        return _part_of_mixup(x, y, lam, partners, parts or (len(x),))
-    partner = torch.randperm(len(x)).to(x.device)
-    return mix(x, y, lam, partner)
-
-
-def _part_of_mixup(
-    x: Tensor, y: Tensor, lam: float, partners: str, parts: tuple[int, ...]
-) -> Mixed:
-    """This rank's part of `mixup`."""
-    ids = ranks.places(*parts).to(x.device)
+    parts = parts or (len(x),)
+    own = ranks.places(*parts).to(x.device)
     if partners == "rank":
         mixed = mix(x, y, lam, torch.randperm(len(x)).to(x.device))
-        return mixed._replace(partner=ids[mixed.partner], ids=ids)
-    partner = torch.randperm(ranks.count() * len(x)).to(x.device)[ids]
+        return mixed._replace(partner=own[mixed.partner], own=own)
+    partner = torch.randperm(ranks.count() * len(x)).to(x.device)[own]
     others_x, others_y = (ranks.gathered(t, *parts)[partner] for t in (x, y))
-    return Mixed(torch.lerp(others_x, x, lam), torch.lerp(others_y, y, lam), lam, partner, ids)
+    return Mixed(torch.lerp(others_x, x, lam), torch.lerp(others_y, y, lam), lam, partner, own)
 
 
 def unmixed(x: Tensor, y: Tensor, parts: tuple[int, ...] = ()) -> Mixed:
     """The batch as it is, for the ablations of Table 6: lambda 1, each sample its own partner."""
-    ids = ranks.places(*(parts or (len(x),))).to(x.device)
-    return Mixed(x, y, 1.0, ids, ids)
+    own = ranks.places(*(parts or (len(x),))).to(x.device)
+    return Mixed(x, y, 1.0, own, own)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from metasemi_plugin import ranks
-from metasemi_plugin.mixup import OPTIONS, PARTNERS, Mixed, mix, mixup, unmixed
+from metasemi_plugin.mixup import OPTIONS, PARTNERS, mix, mixup, unmixed
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_a_batch_that_is_not_mixed(as_rank, parts):
 def test_indices_are_where_the_batch_is(as_rank, monkeypatch):
     """On a device that has shapes alone."""
     x, y = X.to("meta"), Y.to("meta")
-    found = [mixup(x, y, 0.5), unmixed(x, y), Mixed(x, y, 0.5, torch.arange(10, device="meta"))]
+    found = [mixup(x, y, 0.5), unmixed(x, y), mix(x, y, 0.5, torch.arange(10, device="meta"))]
     as_rank(0)
     monkeypatch.setattr(ranks, "gathered", lambda t, *lengths: torch.cat([t, t]))
     found += [mixup(x, y, 0.5, partners) for partners in PARTNERS]

@@ -15,9 +15,9 @@ from metasemi_plugin.ramp import sigmoid_ramp
 # The weights of the samples, (N,), from their meta-gradient, (N,).
 WEIGHTS = {
     "binary": keep_mask,  # Eq. 9
-    "ones": torch.ones_like,  # Table 6
     "signed": lambda v: 2 * keep_mask(v) - 1,  # Table 6
     "normalized": lambda v: (-v).clamp(min=0),  # Learning to Reweight; Eq. 1 divides by the sum
+    "ones": torch.ones_like,  # Table 6
 }
 
 
@@ -178,7 +178,10 @@ class Variants(MetaSemi):
 
 
 class AnyWeights(Variants):
-    """`Variants` with ``weights``, Table 6's changes of line 11: what ``metasemi`` stands for."""
+    """What ``metasemi`` stands for: `Variants`, and ``weights``, Table 6's changes of line 11.
+
+    Meta-Semi (Wang et al., doi 10.26599/AIR.2022.9150011) is with the defaults of both.
+    """
 
     choices = {**Variants.choices, "weights": tuple(WEIGHTS)}
 

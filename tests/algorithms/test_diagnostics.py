@@ -183,7 +183,9 @@ def test_the_images_are_those_most_clearly_kept_and_dropped():
     gradient = torch.tensor([-1.0, 2.0, -3.0, 0.0, 1.0])
     x = torch.eye(6)[:5, None, :, None].expand(5, 3, 6, 6)
     y = torch.nn.functional.one_hot(torch.arange(5) % 3, 3).float()
-    grid = kept_and_dropped(Mixed(x, y, 0.75, torch.arange(5).flip(0)), gradient, 2, count=4)
+    grid = kept_and_dropped(
+        Mixed(x, y, 0.75, torch.arange(5).flip(0), torch.arange(5)), gradient, 2, count=4
+    )
     assert grid.dtype == torch.uint8
     # Tiles of 96 pixels and a caption of 56, with 4 pixels around them; a pixel of x is 16.
     rows = [
