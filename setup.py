@@ -1,12 +1,17 @@
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
+
+readme = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
+# A package index has no files beside it: relative pictures go, and relative links become text.
+readme = re.sub(r"!\[.*?\]\(.*?\)\n\n|\[([^]]*)\]\((?!https?:)[^)]*\)", r"\1", readme)
 
 setup(
     name="metasemi-plugin",
     version="0.1.0",
     description="Meta-Semi (Wang et al.) as a plug-in for Microsoft's USB benchmark (semilearn)",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=readme,
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["metasemi_plugin", "metasemi_plugin.*"]),
@@ -31,7 +36,6 @@ setup(
         "matplotlib>=3.8",
         "pandas>=2.2",
         "filelock>=3.16",
-        "psutil>=5.9",
         "safetensors>=0.4",
     ],
     entry_points={"console_scripts": ["metasemi_plugin = metasemi_plugin.__main__:main"]},
