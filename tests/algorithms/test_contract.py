@@ -4,12 +4,17 @@ That seeds decide and that all state survives a checkpoint is shown in tests/hos
 the same algorithms.
 """
 
+import logging
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
 import torch
 from torch.utils.data import default_collate
 
+from metasemi_plugin.host.config import resolve
+from metasemi_plugin.host.nets import net_builder
+from metasemi_plugin.host.on_device import on_device
 from metasemi_plugin.host.views import supported_algorithms
 
 ONE_WEAK = {"x_ulb_w": "weak"}
@@ -86,6 +91,38 @@ STEPS = 3
 
 def test_the_table_has_them_all():
     assert {row.name for row in TABLE} == set(supported_algorithms())
+
+
+@pytest.mark.parametrize("name", sorted({row.name for row in TABLE}))
+def test_where_messages_go_is_handed_on(tiny_run, name):
+    args = resolve(None, tiny_run(name))
+    tb_log, logger = object(), logging.Logger("run")
+    algorithm = on_device(name)(args, net_builder(args), tb_log, logger)
+    assert algorithm.tb_log is tb_log
+    assert algorithm.print_fn == logger.info
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [("metasemi", {}), ("metasemi", {"consistency": "ict"}), ("ict", {}), ("supervised_mixup", {})],
+)
+def test_mixup_has_the_partners_that_are_asked_for(build, monkeypatch, name, changes):
+    """Those of the batch of all processes are sent, those of the rank are not."""
+    sent = []
+
+    def gathered(t, *lengths):
+        sent.append(t)
+        return torch.cat([t, t])
+
+    several = SimpleNamespace(
+        count=lambda: 2, gathered=gathered, places=lambda *n: torch.arange(sum(n))
+    )
+    monkeypatch.setattr("metasemi_plugin.mixup.ranks", several)
+    for partners in ("rank", "batch"):
+        algorithm = build(name, mixup_partners=partners, **changes)
+        algorithm.call_hook("before_run")
+        algorithm.train_step(**first_batch(algorithm))
+        assert bool(sent) == (partners == "batch")
 
 
 def first_batch(algorithm):
