@@ -201,6 +201,9 @@ def test_contract(row, build):
         buffers = {n: b.clone() for n, b in algorithm.model.named_buffers()}
         algorithm.out_dict, algorithm.log_dict = algorithm.train_step(**batch)
 
+        # numbers are logged, not tensors with all their graph
+        assert all(isinstance(value, int | float) for value in algorithm.log_dict.values())
+
         # a step computes a loss and leaves the net as it was, but for one move of the statistics
         assert all(torch.equal(p, old) for p, old in zip(params, before, strict=True))
         assert all(p.grad is None or not p.grad.any() for p in params)
