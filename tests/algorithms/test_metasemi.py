@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from semilearn.core.utils import ALGORITHMS
 from transcription import (
     BETA,
     B,
@@ -15,6 +16,8 @@ from transcription import (
     prepare,
     teacher_gets_no_gradient,
 )
+
+from metasemi_plugin.algorithms.metasemi import MetaSemi
 
 
 @pytest.fixture
@@ -28,6 +31,18 @@ def test_step_equals_algorithm_1(algorithm, batch):
     assert 0 < weights.sum() < B + U, "the mask must be neither all ones nor all zeros"
     assert_same_step(algorithm, batch, it, loss)
     torch.testing.assert_close(algorithm.out_dict["weights"], weights)
+
+
+def test_the_page_by_itself_is_algorithm_1(build, batch, monkeypatch):
+    """Without what `variants` puts around it."""
+    monkeypatch.setitem(ALGORITHMS._dict, "the_page", MetaSemi)
+    algorithm = prepare(build, "the_page", mixup_beta=BETA)
+    it = Transcription(algorithm)
+    loss, weights, _ = algorithm_1(it, **batch)
+    assert_same_step(algorithm, batch, it, loss)
+    torch.testing.assert_close(algorithm.out_dict["weights"], weights)
+    assert algorithm.log_dict["train/loss"] == pytest.approx(loss.item())
+    assert algorithm.ema.kind == "teacher"
 
 
 def test_running_statistics_move_once_a_step(algorithm, batch):

@@ -102,10 +102,11 @@ def test_an_algorithms_option_belongs_to_it_alone():
         ("teacher", "x", "teacher: unknown 'x'; one of ema, student"),
         ("pseudo_label", "hard", "pseudo_label: unknown 'hard'; one of soft, onehot"),
         ("mixup_on", "labelled", "mixup_on: unknown 'labelled'; did you mean 'labeled'"),
-        ("weights", "zeros", "weights: unknown 'zeros'; one of binary, signed, normalized, ones"),
+        ("weights", "zeros", "weights: unknown 'zeros'; one of binary, ones, signed, normalized"),
         ("consistency_weight", "-1", "consistency_weight: must not be below 0, not -1"),
         ("consistency_ramp", "-1", "consistency_ramp: must not be below 0"),
         ("assumption1", "-5", "assumption1: must not be below 0"),
+        ("image_grid", "-1", "image_grid: must not be below 0"),
         ("assumption1_batches", "0", "assumption1_batches: must be above 0"),
         ("ict_alpha", "0", "ict_alpha: must be above 0"),
         ("vat_eps", "0", "vat_eps: must be above 0"),
@@ -162,9 +163,17 @@ def test_wrong_values_are_named(key, value, message):
         ("fixmatch", "T", "0", "must be above 0"),
         ("freematch", "ema_p", "1", r"must be in \[0, 1\)"),
         ("uda", "tsa_schedule", "cubic", "unknown 'cubic'; one of none, linear, log, exp"),
+        ("supervised_mixup", "mixup_alpha", "0", "must be above 0"),
+        ("ict", "ict_alpha", "0", "must be above 0"),
+        ("ict", "ict_mix", "prob", "unknown 'prob'; did you mean 'probs'"),
+        ("ict", "unsup_warm_up", "-1", "must not be below 0"),
+        ("sntg", "unsup_warm_up", "-1", "must not be below 0"),
+        ("temporal_ensembling", "unsup_warm_up", "-1", "must not be below 0"),
+        ("metasemi_mask_trial", "image_grid", "-1", "must not be below 0"),
+        ("metasemi_mask_trial", "mask_start", "-1", "must not be below 0"),
     ],
 )
-def test_options_of_semilearns_algorithms_are_checked(algorithm, key, value, message):
+def test_options_of_other_algorithms_are_checked(algorithm, key, value, message):
     with pytest.raises(UserError, match=f"{key}: {message}"):
         resolve(None, {"algorithm": algorithm, key: value})
 
