@@ -94,6 +94,14 @@ def test_forward_equals_unrolled(case):
     assert_close(case.meta_gradient("forward"), case.meta_gradient("unrolled"), 1e-10)
 
 
+def test_the_sweep_and_a_virtual_step_of_1_are_the_defaults():
+    model, batches = Case("cnn13").model, Case("cnn13").batches
+    asked_for = meta_gradient(model, *batches, lr=1.0, method="forward")
+    assert asked_for.any()
+    assert torch.equal(meta_gradient(model, *batches), asked_for)
+    assert torch.equal(meta_gradient_and_losses(model, *batches)[0], asked_for)
+
+
 def test_equals_the_inner_products_of_eq_10(case):
     lb, ulb = case.passes(case.theta, case.theta)
     params = list(case.theta.values())
