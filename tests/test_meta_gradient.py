@@ -6,8 +6,10 @@ from semilearn.nets.wrn.wrn import WideResNet
 from tiny import Tiny
 from torch.func import functional_call
 
+from metasemi_plugin.forward_mode import sample_losses
 from metasemi_plugin.meta_gradient import (
     keep_mask,
+    labelled_gradient,
     meta_gradient,
     meta_gradient_and_losses,
     weighted_loss,
@@ -184,6 +186,25 @@ def test_random_state_afterwards_does_not_depend_on_the_method():
         meta_gradient_and_losses(case.model, *case.batches, method=method)
         states.append(torch.rand(3))
     assert torch.equal(*states)
+
+
+class InFull(torch.nn.Linear):
+    """A layer that knows better than autocast."""
+
+    def forward(self, x):
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.flatten(1))
+
+
+def test_under_autocast_the_labeled_gradient_is_that_of_an_ordinary_backward_pass():
+    model, x, y = InFull(12, C), torch.randn(B, 3, 2, 2), torch.rand(B, C).softmax(1)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = labelled_gradient(model, x, y)
+        loss = sample_losses(model(x), y).sum()
+    expected = torch.autograd.grad(loss, list(model.parameters()))
+    for a, b in zip(got.values(), expected, strict=True):
+        assert a.any()
+        assert torch.equal(a, b)
 
 
 def test_frozen_parameters_take_no_part():
