@@ -6,8 +6,10 @@ from semilearn.nets.wrn.wrn import WideResNet
 from tiny import Tiny
 from torch.func import functional_call
 
+from metasemi_plugin.forward_mode import sample_losses
 from metasemi_plugin.meta_gradient import (
     keep_mask,
+    labelled_gradient,
     meta_gradient,
     meta_gradient_and_losses,
     weighted_loss,
@@ -94,6 +96,14 @@ def test_forward_equals_unrolled(case):
     assert_close(case.meta_gradient("forward"), case.meta_gradient("unrolled"), 1e-10)
 
 
+def test_the_sweep_and_a_virtual_step_of_1_are_the_defaults():
+    model, batches = Case("cnn13").model, Case("cnn13").batches
+    asked_for = meta_gradient(model, *batches, lr=1.0, method="forward")
+    assert asked_for.any()
+    assert torch.equal(meta_gradient(model, *batches), asked_for)
+    assert torch.equal(meta_gradient_and_losses(model, *batches)[0], asked_for)
+
+
 def test_equals_the_inner_products_of_eq_10(case):
     lb, ulb = case.passes(case.theta, case.theta)
     params = list(case.theta.values())
@@ -176,6 +186,25 @@ def test_random_state_afterwards_does_not_depend_on_the_method():
         meta_gradient_and_losses(case.model, *case.batches, method=method)
         states.append(torch.rand(3))
     assert torch.equal(*states)
+
+
+class InFull(torch.nn.Linear):
+    """A layer that knows better than autocast."""
+
+    def forward(self, x):
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.flatten(1))
+
+
+def test_under_autocast_the_labeled_gradient_is_that_of_an_ordinary_backward_pass():
+    model, x, y = InFull(12, C), torch.randn(B, 3, 2, 2), torch.rand(B, C).softmax(1)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = labelled_gradient(model, x, y)
+        loss = sample_losses(model(x), y).sum()
+    expected = torch.autograd.grad(loss, list(model.parameters()))
+    for a, b in zip(got.values(), expected, strict=True):
+        assert a.any()
+        assert torch.equal(a, b)
 
 
 def test_frozen_parameters_take_no_part():
