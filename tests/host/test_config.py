@@ -102,7 +102,7 @@ def test_an_algorithms_option_belongs_to_it_alone():
         ("teacher", "x", "teacher: unknown 'x'; one of ema, student"),
         ("pseudo_label", "hard", "pseudo_label: unknown 'hard'; one of soft, onehot"),
         ("mixup_on", "labelled", "mixup_on: unknown 'labelled'; did you mean 'labeled'"),
-        ("weights", "zeros", "weights: unknown 'zeros'; one of binary, ones, signed, normalized"),
+        ("weights", "zeros", "weights: unknown 'zeros'; one of binary, signed, normalized, ones"),
         ("consistency_weight", "-1", "consistency_weight: must not be below 0, not -1"),
         ("consistency_ramp", "-1", "consistency_ramp: must not be below 0"),
         ("assumption1", "-5", "assumption1: must not be below 0"),
