@@ -22,6 +22,7 @@ class MaskTrial(AnyWeights):
         logger: where the host's messages go.
     """
 
+    above_zero = (*AnyWeights.above_zero, "mask_labels")
     not_negative: tuple[str, ...] = (*AnyWeights.not_negative, "mask_start")
 
     def __init__(self, args, net_builder, tb_log=None, logger=None):

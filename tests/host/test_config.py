@@ -171,6 +171,7 @@ def test_wrong_values_are_named(key, value, message):
         ("temporal_ensembling", "unsup_warm_up", "-1", "must not be below 0"),
         ("metasemi_mask_trial", "image_grid", "-1", "must not be below 0"),
         ("metasemi_mask_trial", "mask_start", "-1", "must not be below 0"),
+        ("metasemi_mask_trial", "mask_labels", "0", "must be above 0, not 0"),
     ],
 )
 def test_options_of_other_algorithms_are_checked(algorithm, key, value, message):
