@@ -1,18 +1,5 @@
-import importlib.util
-from pathlib import Path
-
 import pytest
-from skeleton import SKELETON
-
-UPSTREAM = Path(__file__).parents[2] / "docs" / "upstream"
-
-
-def load(path):
-    """The module in a file that belongs to no package."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from skeleton import SKELETON, UPSTREAM, load
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A stand-in for a clone: of each file that a patch changes, the lines that the patch has of it."""
 
+import importlib.util
 from pathlib import Path
 
 UPSTREAM = Path(__file__).parents[2] / "docs" / "upstream"
@@ -20,3 +21,11 @@ def changed(name: str) -> dict[str, str]:
 
 
 SKELETON = {path: text for name in NAMES for path, text in changed(name).items()}
+
+
+def load(path):
+    """The module in a file that belongs to no package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -5,9 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import load
 from ruamel.yaml import YAML
-from skeleton import NAMES, UPSTREAM
+from skeleton import NAMES, UPSTREAM, load
 
 import metasemi_plugin
 

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 import semilearn
-from conftest import load
 from semilearn.algorithms.meanteacher import meanteacher
 from semilearn.core.utils import ALGORITHMS, misc
 from semilearn.lighting import trainer
-from skeleton import UPSTREAM
+from skeleton import UPSTREAM, load
 
 
 def test_of(name):
