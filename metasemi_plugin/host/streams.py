@@ -7,7 +7,6 @@ only: not on the number of workers, of epochs or of evaluations, nor on a resume
 on the number of processes: each draws the augmentation of the whole batch and keeps its own part.
 """
 
-import copy
 import functools
 from collections.abc import Iterator
 
@@ -50,12 +49,6 @@ class Stream(Dataset):
         with random_numbers.untouched():
             random_numbers.seed_all(int(seed))
             return [self.dataset[i] for i in indices][own]
-
-    def whole(self) -> "Stream":
-        """The same stream for a process that reads all of each batch."""
-        whole = copy.copy(self)
-        whole.rank = 0, 1
-        return whole
 
     def index(self, position: int) -> int:
         """Index in ``dataset`` of the image at a position."""
