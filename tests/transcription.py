@@ -16,14 +16,27 @@ SEED = 5
 
 
 def prepare(build, name, **changes):
-    """The algorithm in float64, its teacher moved away from the student to tell the two apart."""
+    """The algorithm in float64, with SGD; see `in_double`."""
     sgd = {"lr": LR, "momentum": MOMENTUM, "weight_decay": DECAY, "scheduler": "constant"}
-    algorithm = build(name, ema_m=EMA, **sgd, **changes)
+    return in_double(build(name, ema_m=EMA, **sgd, **changes))
+
+
+def in_double(algorithm):
+    """Its nets in float64, its teacher moved away from the student to tell the two apart."""
     algorithm.model.double().train()
     algorithm.ema_model.double()
     algorithm.call_hook("before_run")
     for key, p in algorithm.ema.shadow.items():
         algorithm.ema.shadow[key] = p + 0.3 * torch.randn_like(p)
+    return algorithm
+
+
+def double_batches(algorithm):
+    """What it reads by itself is in float64, too."""
+    process = algorithm.process_batch
+    algorithm.process_batch = lambda *a, **k: {
+        key: v.double() if v.is_floating_point() else v for key, v in process(*a, **k).items()
+    }
     return algorithm
 
 

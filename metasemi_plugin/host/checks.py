@@ -72,7 +72,7 @@ def impossible(v: dict) -> Iterator[tuple[str, str]]:
     algorithm = ALGORITHMS[v["algorithm"]]
     host = v["algorithm"] in HOST_VIEWS
     above_zero = [*ABOVE_ZERO, *getattr(algorithm, "above_zero", ()), *HOST_ABOVE_ZERO * host]
-    if host or issubclass(algorithm, MeanTeacher):  # divides by it
+    if _has_linear_ramp(v["algorithm"]):  # divides by it
         above_zero.append("unsup_warm_up")
     below_1 = [*BELOW_1, *HOST_BELOW_1 * host]
     choices = {
@@ -104,6 +104,11 @@ def impossible(v: dict) -> Iterator[tuple[str, str]]:
     yield from _not_found(v)
 
 
+def _has_linear_ramp(name: str) -> bool:
+    """Whether ``unsup_warm_up``, where the algorithm has it, is semilearn's."""
+    return name in HOST_VIEWS or issubclass(ALGORITHMS[name], MeanTeacher)
+
+
 def _contradictions(v: dict) -> Iterator[tuple[str, str]]:
     if v["epoch"] > v["num_train_iter"] >= 1:
         yield "epoch", f"{v['epoch']} epochs do not fit into num_train_iter {v['num_train_iter']}"
@@ -113,17 +118,14 @@ def _contradictions(v: dict) -> Iterator[tuple[str, str]]:
         yield "seed", f"must be less than {2**32}, not {v['seed']}"
     if 0 < v["label_folds"] <= v["label_fold"] or v["label_folds"] == 1:
         yield "label_folds", "must be 0 (none), or at least 2 and more than label_fold"
-    if v["bn_statistics"] == "teacher" and not clean_teacher(
-        ALGORITHMS[v["algorithm"]], argparse.Namespace(**v)
-    ):
+    algorithm = ALGORITHMS[v["algorithm"]]
+    if v["bn_statistics"] == "teacher" and not clean_teacher(algorithm, argparse.Namespace(**v)):
         yield (
             "bn_statistics",
             f"{v['algorithm']} makes no passes of the averaged net over unlabelled images: use "
             "precise, or auto",
         )
-    algorithm = ALGORITHMS[v["algorithm"]]
-    linear = v["algorithm"] in HOST_VIEWS or issubclass(algorithm, MeanTeacher)
-    if v["sigmoid_ramp"] and not (linear and "unsup_warm_up" in v):
+    if v["sigmoid_ramp"] and not (_has_linear_ramp(v["algorithm"]) and "unsup_warm_up" in v):
         yield "sigmoid_ramp", f"{v['algorithm']} has no linear ramp to replace: leave it out"
     classes, labels = v["num_classes"], v["num_labels"]
     known = {name: dataset.num_classes for name, dataset in HOST_DATASETS.items()}

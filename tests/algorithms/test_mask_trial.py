@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch.utils.data import default_collate
-from transcription import Transcription, algorithm_1, prepare
+from transcription import Transcription, algorithm_1, double_batches, prepare
 
 from metasemi_plugin.host.streams import Stream
 
@@ -15,11 +15,7 @@ def test_more_images_judge_than_are_trained_on(build, batch):
     algorithm.it = 1
     stream = Stream(algorithm.dataset_dict["train_lb"], algorithm.args.seed, 6)
     judges = default_collate(stream.__getitems__(list(range(10, 20))))
-    spare = algorithm.process_batch
-    algorithm.process_batch = lambda **kwargs: {
-        key: value.double() if value.is_floating_point() else value
-        for key, value in spare(**kwargs).items()
-    }
+    double_batches(algorithm)
     torch.manual_seed(5)
     out, _ = algorithm.train_step(**batch)
     torch.manual_seed(5)

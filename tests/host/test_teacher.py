@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import TINY_RUN
 from torch.utils.data import default_collate
-from transcription import batch_statistics
+from transcription import batch_statistics, double_batches, in_double
 
 from metasemi_plugin import train
 from metasemi_plugin.errors import UserError
@@ -24,20 +24,6 @@ TEACHERS = [
 ]
 
 
-def double(algorithm):
-    """The algorithm in float64, its batches too, its teacher moved away from the student."""
-    process = algorithm.process_batch
-    algorithm.process_batch = lambda *a, **k: {
-        key: v.double() if v.is_floating_point() else v for key, v in process(*a, **k).items()
-    }
-    algorithm.model.double().train()
-    algorithm.ema_model.double()
-    algorithm.call_hook("before_run")
-    for name, p in algorithm.ema.shadow.items():
-        algorithm.ema.shadow[name] = p + 0.3 * torch.randn_like(p)
-    return algorithm
-
-
 def batch_of(algorithm, name, start, size, number=None):
     stream = algorithm.loader_dict[name].dataset
     if number is not None:
@@ -48,7 +34,7 @@ def batch_of(algorithm, name, start, size, number=None):
 @pytest.mark.parametrize(("name", "changes"), TEACHERS)
 def test_a_teachers_passes_move_its_own_statistics(build, name, changes):
     """Three steps: at least 10 / (10 + t) of a batch's, then the layer's momentum."""
-    algorithm = double(build(name, bn_momentum=0.9, **changes))
+    algorithm = in_double(double_batches(build(name, bn_momentum=0.9, **changes)))
     assert algorithm.ema.kind == "teacher"
     expected = {n: b.clone() for n, b in algorithm.ema.statistics.items()}
     for algorithm.it, momentum in enumerate([1.0, 10 / 11, 0.9]):
@@ -85,7 +71,7 @@ def test_a_teachers_passes_move_its_own_statistics(build, name, changes):
 )
 def test_precise_ones_are_means_over_clean_batches(build, name, part, number, size):
     statistics = "precise" if name == "meanteacher" else "auto"
-    algorithm = double(build(name, bn_statistics=statistics, bn_batches=5))
+    algorithm = in_double(double_batches(build(name, bn_statistics=statistics, bn_batches=5)))
     key = {"train_lb": "x_lb", "train_ulb": "x_ulb_w"}[part]
     sums = {}
     for place in range(5):
