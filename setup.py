@@ -38,7 +38,7 @@ setup(
         "filelock>=3.16",
         "safetensors>=0.4",
     ],
-    entry_points={"console_scripts": ["metasemi_plugin = metasemi_plugin.__main__:main"]},
+    entry_points={"console_scripts": ["metasemi_plugin = metasemi_plugin.cli:main"]},
     extras_require={
         "dev": [
             "pytest>=8",

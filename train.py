@@ -2,7 +2,7 @@
 
 import sys
 
-from metasemi_plugin.cli import main
+from metasemi_plugin.cli.train import main
 
 if __name__ == "__main__":
     sys.exit(main())

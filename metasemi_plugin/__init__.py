@@ -26,13 +26,9 @@ def register() -> None:
     from metasemi_plugin.host import import_semilearn
 
     import_semilearn()
-    from metasemi_plugin.algorithms import ALGORITHMS
-    from metasemi_plugin.nets import BACKBONES
+    from metasemi_plugin.host import registry
 
-    for name, algorithm in ALGORITHMS.items():
-        register_algorithm(name, algorithm)
-    for name, builder in BACKBONES.items():
-        register_backbone(name, builder)
+    registry.register()
 
 
 def register_algorithm(name: str, algorithm: type) -> None:
@@ -45,12 +41,9 @@ def register_algorithm(name: str, algorithm: type) -> None:
     Raises:
         ValueError: the name is taken by another class.
     """
-    from semilearn.core.utils import ALGORITHMS as HOST_ALGORITHMS
+    from metasemi_plugin.host import registry
 
-    if name not in HOST_ALGORITHMS:
-        HOST_ALGORITHMS[name] = algorithm
-    elif HOST_ALGORITHMS[name] is not algorithm:
-        raise ValueError(f"algorithm {name!r} is already registered as {HOST_ALGORITHMS[name]}")
+    registry.register_algorithm(name, algorithm)
 
 
 def register_backbone(name: str, builder: Callable) -> None:
@@ -61,11 +54,9 @@ def register_backbone(name: str, builder: Callable) -> None:
     Raises:
         ValueError: the name is taken by another builder.
     """
-    import semilearn.nets as host_nets
+    from metasemi_plugin.host import registry
 
-    if getattr(host_nets, name, builder) is not builder:
-        raise ValueError(f"backbone {name!r} is already registered as {getattr(host_nets, name)}")
-    setattr(host_nets, name, builder)
+    registry.register_backbone(name, builder)
 
 
 def register_dataset(name: str, build: Callable) -> None:
@@ -74,12 +65,9 @@ def register_dataset(name: str, build: Callable) -> None:
     Raises:
         ValueError: the name is taken by another data set.
     """
-    from metasemi_plugin.data import DATASETS
-    from metasemi_plugin.host.datasets import HOST_DATASETS
+    from metasemi_plugin.host import registry
 
-    if name in HOST_DATASETS or DATASETS.get(name, build) is not build:
-        raise ValueError(f"data set {name!r} is already registered")
-    DATASETS[name] = build
+    registry.register_dataset(name, build)
 
 
 def train(config: str | None = None, **options) -> dict:

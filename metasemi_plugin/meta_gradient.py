@@ -30,7 +30,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from metasemi_plugin import random_numbers, ranks
+from metasemi_plugin import random_numbers
+from metasemi_plugin.distributed import collectives
 from metasemi_plugin.forward_mode import sample_losses, sweep
 
 
@@ -103,7 +104,7 @@ def weighted_loss(losses: Tensor, weights: Tensor) -> Tensor:
     all `ranks` the mean is Eq. 1 on all samples.
     """
     total = weights.abs().sum()
-    ranks.mean_([total])
+    collectives.all_reduce_mean_([total])
     return (weights * losses).sum() / total.clamp(min=torch.finfo(weights.dtype).tiny)
 
 
@@ -118,7 +119,7 @@ def labelled_gradient(model: nn.Module, x_lb: Tensor, y_lb: Tensor) -> dict[str,
     with torch.autocast(x_lb.device.type, enabled=False):  # as in any backward pass
         grads = torch.autograd.grad(loss, list(params.values()), allow_unused=True)
     reached = {name: g for name, g in zip(params, grads, strict=True) if g is not None}
-    ranks.sum_(reached.values())
+    collectives.all_reduce_(reached.values())
     return reached
 
 

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metasemi_plugin import ranks
-from metasemi_plugin.options import Option
+from metasemi_plugin.config.option import Option
+from metasemi_plugin.distributed import collectives
 
 OPTIONS = [
     Option(
@@ -72,16 +72,16 @@ def mixup(
     """
     lam = torch.distributions.Beta(beta, beta).sample().item()
     parts = parts or (len(x),)
-    own = ranks.places(*parts).to(x.device)
+    own = collectives.places(*parts).to(x.device)
     if partners == "rank":
         mixed = mix(x, y, lam, torch.randperm(len(x)).to(x.device))
         return mixed._replace(partner=own[mixed.partner], own=own)
-    partner = torch.randperm(ranks.count() * len(x)).to(x.device)[own]
-    others_x, others_y = (ranks.gathered(t, *parts)[partner] for t in (x, y))
+    partner = torch.randperm(collectives.world_size() * len(x)).to(x.device)[own]
+    others_x, others_y = (collectives.all_gather(t, *parts)[partner] for t in (x, y))
     return Mixed(torch.lerp(others_x, x, lam), torch.lerp(others_y, y, lam), lam, partner, own)
 
 
 def unmixed(x: Tensor, y: Tensor, parts: tuple[int, ...] = ()) -> Mixed:
     """The batch as it is, for the ablations of Table 6: lambda 1, each sample its own partner."""
-    own = ranks.places(*(parts or (len(x),))).to(x.device)
+    own = collectives.places(*(parts or (len(x),))).to(x.device)
     return Mixed(x, y, 1.0, own, own)

@@ -11,7 +11,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from metasemi_plugin import fork_server
+from metasemi_plugin.distributed import fork_server
 
 NO_ANSWER = "ended without an answer"
 

@@ -14,7 +14,7 @@ import torch
 from tiny import TINY_RUN
 from torch import nn
 
-from metasemi_plugin import ranks
+from metasemi_plugin.distributed import collectives
 
 # 8 labelled and 24 unlabelled images, for 1, 2 and 4 processes. A net without BatchNorm.
 RUN = TINY_RUN | {
@@ -110,7 +110,7 @@ def steps(options: dict) -> dict:
         out, log = step(**batch)
         if (gradient := out.get("meta_gradient")) is not None:
             lengths = len(batch["x_lb"]), len(batch["x_ulb_w"])
-            masks.append(ranks.gathered((gradient <= 0).long(), *lengths))
+            masks.append(collectives.all_gather((gradient <= 0).long(), *lengths))
         return out, log
 
     from metasemi_plugin.host.hooks import Hook
@@ -173,18 +173,18 @@ def run(options: dict, event=None) -> dict | str:
 
 
 def killed(algorithm, rank: int, at: int) -> None:
-    if ranks.number() == rank and algorithm.it == at:
+    if collectives.rank() == rank and algorithm.it == at:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def signalled(algorithm, rank: int, at: int) -> None:
-    if ranks.number() == rank and algorithm.it == at:
+    if collectives.rank() == rank and algorithm.it == at:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
 def poisoned(algorithm, rank: int, at: int) -> None:
     """A NaN in the weights of one process, for one step."""
-    if ranks.number() == rank and algorithm.it == at:
+    if collectives.rank() == rank and algorithm.it == at:
         step = algorithm.train_step
 
         @functools.wraps(step)
@@ -258,15 +258,15 @@ def stuck() -> None:
     from metasemi_plugin.host import stopping
 
     stopping.STUCK = 0.5
-    if ranks.number():
+    if collectives.rank():
         time.sleep(6)
         return
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
     with stopping.stopping_on_signals(SimpleNamespace(stop_requested=False)):
-        ranks.sum_([torch.zeros(1)])
+        collectives.all_reduce_([torch.zeros(1)])
 
 
 def saved(folder) -> dict:
-    from metasemi_plugin.host import checkpoint
+    from metasemi_plugin.run_folder import checkpoint
 
     return checkpoint.verified(Path(folder) / checkpoint.LATEST)[1]

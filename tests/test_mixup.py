@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from metasemi_plugin import ranks
+from metasemi_plugin.distributed import collectives
 from metasemi_plugin.mixup import OPTIONS, PARTNERS, mix, mixup, unmixed
 
 
@@ -11,13 +11,13 @@ def as_rank(monkeypatch):
 
     def as_rank(number, *whole):
         def gathered(t, *lengths):
-            own = ranks.places(*lengths)
+            own = collectives.places(*lengths)
             (found,) = [w for w in whole if w.shape[1:] == t.shape[1:] and torch.equal(w[own], t)]
             return found
 
-        monkeypatch.setattr(ranks, "count", lambda: 2)
-        monkeypatch.setattr(ranks, "number", lambda: number)
-        monkeypatch.setattr(ranks, "gathered", gathered)
+        monkeypatch.setattr(collectives, "world_size", lambda: 2)
+        monkeypatch.setattr(collectives, "rank", lambda: number)
+        monkeypatch.setattr(collectives, "all_gather", gathered)
 
     return as_rank
 
@@ -112,7 +112,7 @@ def test_the_batch_of_all_processes_is_the_default(as_rank):
 @pytest.mark.parametrize("parts", [(2, 3), ()])
 def test_partners_of_the_same_process(as_rank, parts):
     as_rank(1, X, Y)
-    own = ranks.places(*(parts or (5,)))
+    own = collectives.places(*(parts or (5,)))
     part = drawn(X[own], Y[own], "rank", parts)
     assert sorted(part.partner.tolist()) == own.tolist() != part.partner.tolist()
     assert torch.equal(part.own, own)
@@ -124,7 +124,7 @@ def test_partners_of_the_same_process(as_rank, parts):
 def test_a_batch_that_is_not_mixed(as_rank, parts):
     assert torch.equal(unmixed(X, Y).partner, torch.arange(10))
     as_rank(1, X, Y)
-    own = ranks.places(*(parts or (5,)))
+    own = collectives.places(*(parts or (5,)))
     whole = unmixed(X[own], Y[own], parts)
     assert torch.equal(whole.x, X[own])
     assert torch.equal(whole.y, Y[own])
@@ -138,7 +138,7 @@ def test_indices_are_where_the_batch_is(as_rank, monkeypatch):
     x, y = X.to("meta"), Y.to("meta")
     found = [mixup(x, y, 0.5), unmixed(x, y), mix(x, y, 0.5, torch.arange(10, device="meta"))]
     as_rank(0)
-    monkeypatch.setattr(ranks, "gathered", lambda t, *lengths: torch.cat([t, t]))
+    monkeypatch.setattr(collectives, "all_gather", lambda t, *lengths: torch.cat([t, t]))
     found += [mixup(x, y, 0.5, partners) for partners in PARTNERS]
     for mixed in found:
         assert (mixed.partner.device, mixed.own.device) == (x.device, x.device)

@@ -10,7 +10,7 @@ import pytest
 
 import metasemi_plugin
 from metasemi_plugin import machine
-from metasemi_plugin.host import files, lock
+from metasemi_plugin.run_folder import files, lock
 
 SOURCES = sorted(Path(metasemi_plugin.__file__).parent.rglob("*.py"))
 

@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from tiny import TINY_RUN
 
 import metasemi_plugin
-from metasemi_plugin.host import checkpoint, run_folder
+from metasemi_plugin.run_folder import checkpoint, layout
 
 INTERVAL = 3  # iterations between two checkpoints
 RUN = TINY_RUN | {
@@ -173,7 +173,7 @@ def saved(folder: Path) -> int:
 
 def difference(one: Path, other: Path) -> str:
     """Where two run folders differ, or ""."""
-    for name in (checkpoint.LATEST, checkpoint.PREVIOUS, run_folder.BEST):
+    for name in (checkpoint.LATEST, checkpoint.PREVIOUS, layout.BEST):
         pair = [checkpoint.verified(folder / name)[1] for folder in (one, other)]
         for contents in pair:
             contents.pop("settings")  # the name of the run

@@ -15,7 +15,7 @@ from semilearn.algorithms.utils import SSL_Argument
 from semilearn.core import AlgorithmBase
 from torch import Tensor
 
-from metasemi_plugin import ranks
+from metasemi_plugin.distributed import collectives
 from metasemi_plugin.mixup import mixup
 
 ONE_WEAK = {"x_ulb_w": "weak"}
@@ -162,8 +162,8 @@ class Vat(NoConsistency):
             with torch.no_grad():
                 log_p = student_logits(algorithm, x_ulb_w).log_softmax(1)
             # Of all processes' images, as they draw the same numbers.
-            shape = ranks.count() * len(x_ulb_w), *x_ulb_w.shape[1:]
-            noise = torch.randn(shape, dtype=x_ulb_w.dtype)[ranks.own(shape[0])]
+            shape = collectives.world_size() * len(x_ulb_w), *x_ulb_w.shape[1:]
+            noise = torch.randn(shape, dtype=x_ulb_w.dtype)[collectives.own(shape[0])]
             d = self.XI * unit(noise.to(x_ulb_w.device))
             d.requires_grad_()
             (gradient,) = torch.autograd.grad(self.kl(algorithm, log_p, x_ulb_w + d).sum(), d)

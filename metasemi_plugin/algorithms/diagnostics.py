@@ -10,7 +10,8 @@ from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 from torchvision.utils import make_grid
 
-from metasemi_plugin import random_numbers, ranks
+from metasemi_plugin import random_numbers
+from metasemi_plugin.distributed import collectives
 from metasemi_plugin.meta_gradient import buffers_restored, labelled_gradient
 from metasemi_plugin.mixup import Mixed
 
@@ -32,10 +33,10 @@ class KeptHook(Hook):
 
 def kept_shares(keep: Tensor, ulb: Mixed, num_lb: int) -> dict[str, float]:
     """Share of kept samples among all, and among those that are mostly labeled or unlabeled."""
-    labeled = ulb.dominant < ranks.count() * num_lb
+    labeled = ulb.dominant < collectives.world_size() * num_lb
     of = torch.stack([torch.ones_like(labeled), labeled, ~labeled]).to(keep.dtype)
     kept, samples = of @ keep, of.sum(dim=1)
-    ranks.sum_([kept, samples])
+    collectives.all_reduce_([kept, samples])
     names = ("kept", "kept_labelled", "kept_unlabelled")
     return dict(zip(names, (kept / samples).tolist(), strict=True))
 
@@ -59,12 +60,12 @@ def pseudo_label_accuracy(
         return {}
     truth = torch.as_tensor(targets[idx_ulb.cpu().numpy()], device=y_ulb.device)
     right = (y_ulb.argmax(dim=1) == truth).long()
-    verdict = ranks.gathered(torch.where(truth >= 0, right, -1))
-    place = ulb.dominant - ranks.count() * (len(keep) - len(y_ulb))
+    verdict = collectives.all_gather(torch.where(truth >= 0, right, -1))
+    place = ulb.dominant - collectives.world_size() * (len(keep) - len(y_ulb))
     judged = (place >= 0) & (verdict[place] >= 0)
     parts = torch.stack([judged & (keep == 1), judged & (keep == 0)]).long()
     count, right = parts.sum(dim=1), (parts * verdict[place]).sum(dim=1)
-    ranks.sum_([count, right])
+    collectives.all_reduce_([count, right])
     counts = zip(("kept", "dropped"), right.tolist(), count.tolist(), strict=True)
     return {f"pseudo_label_acc_{name}": r / n for name, r, n in counts if n}
 
@@ -90,7 +91,7 @@ class DiagnosticsHook(Hook):
                 writer.add_histogram("train/meta_gradient_histogram", gradient, step)
             if images:
                 lb, ulb = algorithm.out_dict["lb"], algorithm.out_dict["ulb"]
-                grid = kept_and_dropped(ulb, gradient, num_lb=ranks.count() * len(lb.x))
+                grid = kept_and_dropped(ulb, gradient, num_lb=collectives.world_size() * len(lb.x))
                 writer.add_image("train/kept_and_dropped", grid, step)
 
         if self.every_n_iters(algorithm, algorithm.args.assumption1):
@@ -182,7 +183,7 @@ def assumption1_ratio(algorithm, batches: Iterable[dict[str, Tensor]]) -> float:
             out = algorithm.train_step(**batch)[0]
             found = torch.autograd.grad(scale * out["meta_loss"], params, allow_unused=True)
             grads = [g for g in found if g is not None]
-            ranks.mean_(grads)
+            collectives.all_reduce_mean_(grads)
             squares.append(sum((g.double() / scale).square().sum() for g in grads))
             lb = out["lb"]
             for name, g in labelled_gradient(model, lb.x, lb.y).items():

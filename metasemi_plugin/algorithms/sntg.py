@@ -5,8 +5,8 @@ from semilearn.algorithms.utils import SSL_Argument
 from semilearn.core import AlgorithmBase
 from torch import Tensor
 
-from metasemi_plugin import ranks
 from metasemi_plugin.algorithms.consistency import ema_logits, student_logits
+from metasemi_plugin.distributed import collectives
 from metasemi_plugin.ramp import sigmoid_ramp
 
 
@@ -84,7 +84,9 @@ class SNTG(AlgorithmBase):
             classes = torch.cat([y_lb, target.argmax(dim=1)])
             lengths = len(x_lb), len(x_ulb_w)
             sntg_loss = neighbour_loss(
-                ranks.gathered(features, *lengths), ranks.gathered(classes, *lengths), self.margin
+                collectives.all_gather(features, *lengths),
+                collectives.all_gather(classes, *lengths),
+                self.margin,
             )
 
             weight = self.lambda_u * sigmoid_ramp(self, self.unsup_warm_up)

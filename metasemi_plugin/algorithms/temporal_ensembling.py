@@ -5,8 +5,8 @@ from semilearn.algorithms.utils import SSL_Argument, str2bool
 from semilearn.core import AlgorithmBase
 from torch import Tensor
 
-from metasemi_plugin import ranks
 from metasemi_plugin.algorithms.consistency import student_logits
+from metasemi_plugin.distributed import collectives
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.ramp import sigmoid_ramp
 
@@ -99,7 +99,7 @@ class TemporalEnsembling(AlgorithmBase):
 
         Those of all processes, so that each has the same ensemble.
         """
-        idx_ulb, probs = ranks.gathered(idx_ulb), ranks.gathered(probs)
+        idx_ulb, probs = collectives.all_gather(idx_ulb), collectives.all_gather(probs)
         seen, place, times = idx_ulb.unique(return_inverse=True, return_counts=True)
         z = self.ensemble.new_zeros(len(seen), self.num_classes)
         z.index_add_(0, place, probs.to(z.dtype)).div_(times[:, None])

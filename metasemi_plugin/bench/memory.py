@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from metasemi_plugin import fork_server
 from metasemi_plugin.bench.methods import training_step
 from metasemi_plugin.bench.profiling import cpu_profile
 from metasemi_plugin.bench.setting import Setting, build
+from metasemi_plugin.distributed import fork_server
 
 HOW = {
     "cuda": "torch.cuda.max_memory_allocated",

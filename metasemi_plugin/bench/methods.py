@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.func import functional_call
 
-from metasemi_plugin import random_numbers, ranks
+from metasemi_plugin import random_numbers
 from metasemi_plugin.bench.setting import Batches, Setting
+from metasemi_plugin.distributed import collectives
 from metasemi_plugin.forward_mode import sample_losses
 from metasemi_plugin.meta_gradient import (
     keep_mask,
@@ -130,7 +131,7 @@ def training_step(setting: Setting, name: str, model: nn.Module, batches: Batche
     with setting.precision():
         v, loss = step(METHODS[name], model, batches)
     loss.backward()
-    ranks.mean_(p.grad for p in model.parameters() if p.grad is not None)
+    collectives.all_reduce_mean_(p.grad for p in model.parameters() if p.grad is not None)
     model.zero_grad()
     return v
 

@@ -17,10 +17,10 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from metasemi_plugin import fork_server, ranks
 from metasemi_plugin.bench import timing
 from metasemi_plugin.bench.methods import training_step
 from metasemi_plugin.bench.setting import Batches, Setting, build
+from metasemi_plugin.distributed import collectives, fork_server
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.machine import cpu_cores
 
@@ -73,7 +73,7 @@ def _measure(setting: Setting, count: int, rank: int, rounds: int, folder: str) 
     backend = "nccl" if setting.torch_device().type == "cuda" else "gloo"
     dist.init_process_group(backend, f"file://{folder}/store", world_size=count, rank=rank)
     try:
-        own = Batches(*(t[ranks.own(len(t))] for t in whole))
+        own = Batches(*(t[collectives.own(len(t))] for t in whole))
         return {
             # The first round warms up.
             name: [_round(setting, name, model, whole, own) for _ in range(rounds + 1)][1:]
@@ -87,8 +87,8 @@ def _round(setting: Setting, name: str, model: nn.Module, whole: Batches, own: B
     """Seconds of one step on rank 0 alone, of one by all together, and of the messages in that."""
     dist.barrier()
     alone = 0.0
-    if ranks.number() == 0:
-        with ranks.alone():
+    if collectives.rank() == 0:
+        with collectives.alone():
             alone = timing.seconds(lambda: training_step(setting, name, model, whole))
     dist.barrier()
     with _messages() as sent:

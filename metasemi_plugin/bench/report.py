@@ -10,9 +10,9 @@ import torch
 
 from metasemi_plugin.bench.memory import HOW
 from metasemi_plugin.bench.setting import Setting
-from metasemi_plugin.host import files
 from metasemi_plugin.machine import cpu_info, cpu_name, package_version
 from metasemi_plugin.markdown_table import markdown_table
+from metasemi_plugin.run_folder import files
 
 PACKAGES = ("metasemi-plugin", "torch", "torchvision", "semilearn", "higher", "torchopt")
 LABELS = {

@@ -1,15 +1,15 @@
 """Data sets: each a function from the configuration to labelled, unlabelled and test images."""
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from metasemi_plugin.data import cifar, digits, image_folder, mnist, stl10, svhn
-from metasemi_plugin.data.arrays import ImageArrays
+from metasemi_plugin.data.arrays import ImageArrays, Views
 from metasemi_plugin.data.splits import Splits
 
 __all__ = ["DATASETS", "PAPER_DATASETS", "ImageArrays", "Splits"]
 
-Builder = Callable[[argparse.Namespace, Mapping[str, str]], Splits]
+Builder = Callable[[argparse.Namespace, Views], Splits]
 
 DATASETS: dict[str, Builder] = {
     "digits": digits.build,

@@ -1,6 +1,6 @@
 """Images in memory, and the views of them that a batch is made of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -12,7 +12,10 @@ from metasemi_plugin.data import augment
 from metasemi_plugin.data.notes import Notes
 from metasemi_plugin.data.rows import Rows
 
-KINDS = ("plain", "weak", "strong", "rotated")
+KINDS = ("plain", "weak", "rotated")
+# (B, H, W, 3) of uint8, and the source of all chance -> as many images of the same size.
+Augment = Callable[[np.ndarray, torch.Generator], np.ndarray]
+Views = Mapping[str, str | Augment]  # key of a batch -> kind of view
 
 
 class ImageArrays(Dataset):
@@ -22,7 +25,7 @@ class ImageArrays(Dataset):
 
     - "plain": normalised only.
     - "weak": randomly translated, and randomly mirrored if `flip`, then normalised.
-    - "strong": weak, then the host's RandAugment, then normalised.
+    - a function, as of a strong view: weak, then that, then normalised.
     - "rotated": the strong view under the key "x_ulb_s_0" of the same batch, which must come
       before it, turned by k quarter turns; k is added to the batch under the key "rot_v".
 
@@ -52,7 +55,7 @@ class ImageArrays(Dataset):
         *,
         mean: Sequence[float],
         std: Sequence[float],
-        views: Mapping[str, str],
+        views: Views,
         role: Literal["lb", "ulb"],
         translation: int,
         flip: bool = True,
@@ -89,13 +92,13 @@ class ImageArrays(Dataset):
             batch["y_lb"] = torch.from_numpy(self.targets[positions])
         return batch
 
-    def _view(self, kind: str, images: np.ndarray, generator: torch.Generator) -> Tensor:
-        if kind in ("weak", "strong"):
+    def _view(self, kind: str | Augment, images: np.ndarray, generator: torch.Generator) -> Tensor:
+        if kind != "plain":
             images = augment.translate_and_flip(
                 images, self.translation, self.flip, self.padding_mode, generator
             )
-        if kind == "strong":
-            images = augment.rand_augment(images, generator)
+        if callable(kind):
+            images = kind(images, generator)
         return augment.normalise(images, self.mean, self.std)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
@@ -114,11 +117,11 @@ class ImageArrays(Dataset):
         return [{key: value[i] for key, value in batch.items()} for i in range(len(indices))]
 
 
-def _check_views(views: Mapping[str, str]) -> None:
-    before: dict[str, str] = {}
+def _check_views(views: Views) -> None:
+    before: dict[str, str | Augment] = {}
     for key, kind in views.items():
-        if kind not in KINDS:
+        if not callable(kind) and kind not in KINDS:
             raise ValueError(f"view {key!r} is of unknown kind {kind!r}; kinds: {', '.join(KINDS)}")
-        if kind == "rotated" and before.get("x_ulb_s_0") != "strong":
+        if kind == "rotated" and not callable(before.get("x_ulb_s_0")):
             raise ValueError(f"view {key!r} turns 'x_ulb_s_0', which must be a strong view before")
         before[key] = kind

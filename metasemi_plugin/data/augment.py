@@ -4,17 +4,13 @@ Shapes: B images of H x W pixels in 3 channels. Images stay uint8 (B, H, W, 3) i
 last step, `normalise`: moving bytes is four times cheaper than moving floats.
 """
 
-import warnings
 from collections.abc import Sequence
-from functools import cache
 from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from metasemi_plugin import random_numbers
 from metasemi_plugin.data.rows import Rows
 
 PaddingMode = Literal["reflect", "constant"]
@@ -62,35 +58,6 @@ def translate_and_flip(
 def _into_range(position: np.ndarray, size: int) -> np.ndarray:
     """Reflect positions outside 0..size-1 at the border pixel, which is not repeated."""
     return (size - 1) - np.abs((size - 1) - np.abs(position))
-
-
-def rand_augment(images: np.ndarray, generator: torch.Generator) -> np.ndarray:
-    """The host's `RandAugment(3, 5)` with its cutout, one image after the other.
-
-    It draws from the global generators of `random` and `numpy.random`: they are seeded from
-    `generator` for the length of this call and put back as they were.
-
-    Args:
-        images: uint8 (B, H, W, 3).
-        generator: source of all chance.
-
-    Returns:
-        uint8 (B, H, W, 3), a new array.
-    """
-    seed = int(torch.randint(2**31, (), generator=generator))
-    with random_numbers.untouched():
-        augment = _host_rand_augment()(3, 5)  # importing the host draws numbers: not outside
-        random_numbers.seed_all(seed)
-        strong = [np.asarray(augment(Image.fromarray(image))) for image in images]
-    return np.stack(strong) if strong else images.copy()
-
-
-@cache  # once: this is called for every batch
-def _host_rand_augment() -> type:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # timm's deprecations, met while semilearn is imported
-        from semilearn.datasets.augmentation import RandAugment
-    return RandAugment
 
 
 def normalise(images: np.ndarray | Rows, mean: Sequence[float], std: Sequence[float]) -> Tensor:

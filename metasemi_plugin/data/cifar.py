@@ -1,16 +1,16 @@
 """CIFAR-10 and CIFAR-100 as in Appendix D of the paper."""
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from metasemi_plugin.data.arrays import Views
 from metasemi_plugin.data.splits import Images, Splits, make_splits
 from metasemi_plugin.data.torchvision_files import folder_for, one_error
 
 
-def build(args: argparse.Namespace, ulb_views: Mapping[str, str]) -> Splits:
+def build(args: argparse.Namespace, ulb_views: Views) -> Splits:
     """50,000 images to train on, `num_val` of them held out (the paper: 5,000); 10,000 to test on.
 
     Weak views move by up to 4 pixels each way, then half of them are mirrored. The paper does not

@@ -1,12 +1,12 @@
 """The 1,797 handwritten digits that come with scikit-learn: nothing to download."""
 
 import argparse
-from collections.abc import Mapping
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from metasemi_plugin.data.arrays import Views
 from metasemi_plugin.data.split import hold_out
 from metasemi_plugin.data.splits import Images, Splits, make_splits
 from metasemi_plugin.errors import UserError
@@ -14,7 +14,7 @@ from metasemi_plugin.errors import UserError
 NUM_TEST = 360
 
 
-def build(args: argparse.Namespace, ulb_views: Mapping[str, str]) -> Splits:
+def build(args: argparse.Namespace, ulb_views: Views) -> Splits:
     """The digits as RGB images of `args.img_size`, 1,437 to train on and 360 to test on.
 
     The test set is the same for every seed. Weak views move by a few pixels over the black

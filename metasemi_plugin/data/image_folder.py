@@ -15,18 +15,19 @@ followed only at the level of the classes and above.
 import argparse
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from metasemi_plugin.config.option import Option
+from metasemi_plugin.data.arrays import Views
 from metasemi_plugin.data.cache import cached_images
 from metasemi_plugin.data.class_folders import class_names, find_images, some
 from metasemi_plugin.data.decode import RESIZE, decode_files
 from metasemi_plugin.data.notes import Notes
 from metasemi_plugin.data.splits import Images, Splits, make_splits
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.options import Option
 
 OPTIONS = [
     Option(
@@ -49,7 +50,7 @@ RESIZES = tuple(RESIZE)
 DECODER = 2
 
 
-def build(args: argparse.Namespace, ulb_views: Mapping[str, str]) -> Splits:
+def build(args: argparse.Namespace, ulb_views: Views) -> Splits:
     """The images below `args.data_dir`, each decoded once and resized to `args.img_size` squared.
 
     Decoded images are kept in `data_dir/.metasemi_cache` until a file is added, removed or changed.

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from metasemi_plugin.data.arrays import Views
 from metasemi_plugin.data.splits import Images, Splits, make_splits
 from metasemi_plugin.data.torchvision_files import dataset_class, folder_for, one_error
 
@@ -29,7 +30,7 @@ KINDS = {
 }
 
 
-def build(args: argparse.Namespace, ulb_views: Mapping[str, str]) -> Splits:
+def build(args: argparse.Namespace, ulb_views: Views) -> Splits:
     """60,000 images to train on, `num_val` of them held out, and 10,000 to test on, as RGB.
 
     EMNIST's are 112,800 and 18,800, in 47 classes. With img_size 32 a black border of 2 pixels is

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from metasemi_plugin.config.option import Option
 from metasemi_plugin.data.long_tail import class_sizes, draw
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.options import Option
 
 OPTIONS = [
     Option(

@@ -1,12 +1,11 @@
 """From arrays of images to the four sets that a run needs."""
 
 import argparse
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from metasemi_plugin.data.arrays import ImageArrays
+from metasemi_plugin.data.arrays import ImageArrays, Views
 from metasemi_plugin.data.augment import PaddingMode
 from metasemi_plugin.data.long_tail import class_sizes, draw
 from metasemi_plugin.data.notes import Notes
@@ -38,7 +37,7 @@ class Images(NamedTuple):
 
 def make_splits(
     args: argparse.Namespace,
-    ulb_views: Mapping[str, str],
+    ulb_views: Views,
     *,
     train: Images,
     class_names: list[str],

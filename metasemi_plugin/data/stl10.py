@@ -1,11 +1,11 @@
 """STL-10 as in MixMatch (Berthelot et al., 2019), which Appendix D of the paper refers to."""
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from metasemi_plugin.data.arrays import Views
 from metasemi_plugin.data.splits import Images, Splits, make_splits
 from metasemi_plugin.data.torchvision_files import folder_for, one_error
 from metasemi_plugin.errors import UserError
@@ -13,7 +13,7 @@ from metasemi_plugin.errors import UserError
 CLASSES = ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"]
 
 
-def build(args: argparse.Namespace, ulb_views: Mapping[str, str]) -> Splits:
+def build(args: argparse.Namespace, ulb_views: Views) -> Splits:
     """5,000 labelled images in 10 predefined folds, 100,000 without labels, 8,000 to test on.
 
     With 1,000 labels the labelled images are the data set's own fold `seed` modulo 10, with 5,000

@@ -1,16 +1,16 @@
 """SVHN as in Appendix D of the paper: without the extra images, and never mirrored."""
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from metasemi_plugin.data.arrays import Views
 from metasemi_plugin.data.splits import Images, Splits, make_splits
 from metasemi_plugin.data.torchvision_files import folder_for, one_error
 
 
-def build(args: argparse.Namespace, ulb_views: Mapping[str, str]) -> Splits:
+def build(args: argparse.Namespace, ulb_views: Views) -> Splits:
     """73,257 images to train on, `num_val` of them held out (the paper: 1,000); 26,032 to test on.
 
     Weak views move by up to 2 pixels each way over the mirrored border, as in the Mean Teacher

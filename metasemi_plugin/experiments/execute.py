@@ -11,7 +11,7 @@ from tqdm import tqdm
 from metasemi_plugin.experiments.executors import Executor, Started, stop
 from metasemi_plugin.experiments.plan import STARTS, log_of, next_step
 from metasemi_plugin.experiments.suite import Run
-from metasemi_plugin.host.run_folder import recorded
+from metasemi_plugin.run_folder.layout import recorded
 
 
 class Failure(NamedTuple):

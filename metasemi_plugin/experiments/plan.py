@@ -6,12 +6,13 @@ from collections.abc import Iterable, Set
 from pathlib import Path
 from typing import NamedTuple
 
+from metasemi_plugin.config.option import CALL_OPTIONS
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.experiments.records import status
 from metasemi_plugin.experiments.suite import Run
-from metasemi_plugin.host import checkpoint, run_folder
-from metasemi_plugin.host.config import CALL_OPTIONS, options
-from metasemi_plugin.host.lock import holder
+from metasemi_plugin.host.config import options
+from metasemi_plugin.run_folder import checkpoint, layout
+from metasemi_plugin.run_folder.lock import holder
 
 # Where and how a run is made. It may be resumed elsewhere; but a complete one on other data or
 # another device is another run, unless it was made on another machine.
@@ -39,10 +40,10 @@ def next_step(run: Run, overwrite: bool = False) -> Step:
         run: one of a suite.
         overwrite: start over where something else is in the way.
     """
-    folder, record = run.folder, run_folder.recorded(run.folder)
+    folder, record = run.folder, layout.recorded(run.folder)
     if pid := holder(folder):
         return Step("wait", f"process {pid} is at it")
-    if not run_folder.contents(folder):
+    if not layout.contents(folder):
         return Step("train")
     state = status(folder, record)
     other = differing(record.get("config", {}), run.args) if record else []
@@ -51,12 +52,12 @@ def next_step(run: Run, overwrite: bool = False) -> Step:
             return Step("done")
         if checkpoint.exists(folder):
             return Step("resume", f"{state} after iteration {record['iterations']}")
-    if obstacle := run_folder.obstacle(folder, run.args):
+    if obstacle := layout.obstacle(folder, run.args):
         return Step(
             "refuse", f"{folder} {obstacle}: move it away, or make new runs with --name NAME"
         )
     if state == "damaged":
-        why = f"{folder / run_folder.RUN} is damaged"
+        why = f"{folder / layout.RUN} is damaged"
     elif other:
         why = f"{folder} was made with other settings: {', '.join(other)}"
     else:

@@ -1,4 +1,4 @@
-"""Reading what a run has left in its folder; host/record.py says what that is."""
+"""Reading what a run has left in its folder; run_folder/record.py says what that is."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from metasemi_plugin.host.lock import holder
-from metasemi_plugin.host.run_folder import METRICS, RUN, recorded
+from metasemi_plugin.run_folder.layout import METRICS, RUN, recorded
+from metasemi_plugin.run_folder.lock import holder
 
 NO_METRICS = pd.DataFrame(columns=["it", "seconds", "eval"])
 

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import metasemi_plugin
+from metasemi_plugin.config.values import did_you_mean
+from metasemi_plugin.config.yaml_files import load_mapping
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.host.config import did_you_mean, load_mapping, resolve
+from metasemi_plugin.host.config import resolve
 
 SEEDS = (0, 1, 2)
 # What every run has of its own. The host's weight of the unsupervised loss is the method's to set.
@@ -277,9 +279,9 @@ def _difference(a: Run, b: Run, may_differ: frozenset[str]) -> str | None:
 
 
 def _own(run: Run) -> set[str]:
-    from semilearn.core.utils import ALGORITHMS
+    from metasemi_plugin.host.registry import algorithm_class
 
-    arguments = ALGORITHMS[run.args.algorithm].get_argument()
+    arguments = algorithm_class(run.args.algorithm).get_argument()
     return {argument.name.lstrip("-") for argument in arguments}
 
 

@@ -1,4 +1,4 @@
-"""What a suite will take, before anything starts: ``python -m metasemi_plugin validate SUITE...``.
+"""What a suite will take, before anything starts.
 
 Times are scaled from a step whose time was measured, in proportion to iterations, images a batch,
 floating-point operations an image, and what a step of the method costs.
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from metasemi_plugin.experiments.suite import Run, Suite, load_suite
+from metasemi_plugin.experiments.suite import Run, Suite
 
 # A run folder's latest_model.pth, previous_model.pth and model_best.pth.
 CHECKPOINTS = 3
@@ -232,30 +232,3 @@ def _text(cell: object) -> str:
     if isinstance(cell, float):
         return "<0.1" if cell < 0.1 else f"{cell:,.{int(cell < 10)}f}"
     return f"{cell:,}" if isinstance(cell, int) else str(cell)
-
-
-def main(argv: Sequence[str]) -> int:
-    """Check suites and say what they will take.
-
-    Raises:
-        UserError: a suite cannot run as it is.
-    """
-    parser = argparse.ArgumentParser(
-        prog="python -m metasemi_plugin validate",
-        description="Checks suites: lists their runs with estimates of time and disk. Starts none.",
-    )
-    parser.add_argument("suites", nargs="+", metavar="SUITE", help="a file of config/suites")
-    suites = [load_suite(path) for path in parser.parse_args(argv).suites]
-    roots = (Path(), Path(__file__).parents[2])
-    folders = [root / "benchmark_results" / "step" for root in roots]
-    measured = read_measured(next((folder for folder in folders if folder.is_dir()), folders[0]))
-    for suite in suites:
-        for line in describe(suite, measured):
-            print(line)
-        print()
-    machine = measured.machine or "not known, as there is no benchmark_results/step here"
-    print(
-        "All numbers are of all runs of a row. Hours: training alone, in fp32; tiny nets take "
-        f"longer.\nCPU: {machine}. Disk: three checkpoints a run."
-    )
-    return 0

@@ -8,9 +8,9 @@ import torch
 from semilearn.core.hooks import ParamUpdateHook
 from torch import Tensor
 
-from metasemi_plugin import ranks
+from metasemi_plugin.config.option import Option
+from metasemi_plugin.distributed import collectives
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.options import Option
 
 OPTIONS = [
     Option(
@@ -88,13 +88,13 @@ class UpdateHook(ParamUpdateHook):
     def agree(self, algorithm) -> None:
         """Make gradients, loss, what is logged and whether to stop those of all processes."""
         algorithm.stopping = algorithm.stop_requested
-        if ranks.count() == 1:
+        if collectives.world_size() == 1:
             return
         logs = {k: v for k, v in algorithm.log_dict.items() if isinstance(v, Real)}
         loss = algorithm.out_dict["loss"].detach().clone()
         numbers = loss.new_tensor([algorithm.stop_requested, *logs.values()])
         gradients = [p.grad for p in algorithm.model.parameters() if p.grad is not None]
-        ranks.mean_([*gradients, loss, numbers])
+        collectives.all_reduce_mean_([*gradients, loss, numbers])
         stopping, *means = numbers.tolist()
         algorithm.stopping = stopping > 0
         algorithm.log_dict.update(zip(logs, means, strict=True))

@@ -8,14 +8,15 @@ import torch
 from semilearn.algorithms.meanteacher.meanteacher import MeanTeacher
 from semilearn.core.utils import ALGORITHMS
 
-from metasemi_plugin import ranks
+from metasemi_plugin.config.values import unknown
 from metasemi_plugin.data import mnist
 from metasemi_plugin.data.image_folder import RESIZES, wrong_num_classes
 from metasemi_plugin.data.long_tail import class_sizes
 from metasemi_plugin.data.split import indivisible, multiples
+from metasemi_plugin.distributed import collectives
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.host.config import host_defaults, unknown
 from metasemi_plugin.host.datasets import HOST_DATASETS, PROTOCOLS, dataset_names
+from metasemi_plugin.host.defaults import host_defaults
 from metasemi_plugin.host.device import resolve_device
 from metasemi_plugin.host.nets import check_name
 from metasemi_plugin.host.on_device import AMP_DTYPES, CHANNELS_LAST
@@ -170,7 +171,7 @@ def _impossible_sizes(v: dict) -> Iterator[tuple[str, str]]:
 
 
 def _several_processes(v: dict) -> Iterator[tuple[str, str]]:
-    count = ranks.count()
+    count = collectives.world_size()
     if count == 1:
         yield from _to_be_started(v)
         return

@@ -9,8 +9,8 @@ from typing import Any
 
 from semilearn.core.utils import TBLog
 
-from metasemi_plugin.host.run_folder import CURVES
 from metasemi_plugin.host.trackers import Log
+from metasemi_plugin.run_folder.layout import CURVES
 
 
 class Curves(TBLog):

@@ -12,14 +12,14 @@ from semilearn.core.utils import get_dataset
 from torch.utils.data import Dataset
 
 from metasemi_plugin import random_numbers
+from metasemi_plugin.config.option import Option
 from metasemi_plugin.data import DATASETS, PAPER_DATASETS
-from metasemi_plugin.data.fingerprint import fingerprint
+from metasemi_plugin.data.arrays import Views
 from metasemi_plugin.data.long_tail import class_sizes
-from metasemi_plugin.data.notes import Notes
 from metasemi_plugin.data.torchvision_files import one_error
 from metasemi_plugin.errors import UserError
+from metasemi_plugin.host.rand_augment import rand_augment
 from metasemi_plugin.host.views import host_name_with_views, ulb_views
-from metasemi_plugin.options import Option
 
 OPTIONS = [
     Option(
@@ -54,19 +54,6 @@ def dataset_names() -> list[str]:
     return sorted([*DATASETS, *HOST_DATASETS])
 
 
-class SplitRecord(NamedTuple):
-    """What identifies the split of a run.
-
-    `positions`: part -> int64, where its images stand among all images of the data set; empty for
-    semilearn's own data sets, which do not tell. `hash`: SHA-256 over pixels, targets and
-    positions of all parts. `notes`: how the data were read.
-    """
-
-    positions: dict[str, np.ndarray]
-    hash: str
-    notes: Notes
-
-
 def build_splits(args) -> tuple[dict[str, Dataset | None], str]:
     """train_lb, train_ulb, eval and test (or None) for the run described by ``args``.
 
@@ -80,29 +67,10 @@ def build_splits(args) -> tuple[dict[str, Dataset | None], str]:
         if args.protocol == "usb":
             return _host_splits(args), "test"
         build = PAPER_DATASETS[args.dataset]
-    splits = build(args, ulb_views(args))
+    views: Views = {k: rand_augment if v == "strong" else v for k, v in ulb_views(args).items()}
+    splits = build(args, views)
     parts = {part: getattr(splits, part) for part in ("train_lb", "train_ulb", "eval", "test")}
     return parts, splits.chosen_on
-
-
-def split_record(parts: Mapping[str, Any]) -> SplitRecord:
-    """The record of the parts that `build_splits` returned; reads all pixels once."""
-    positions = {
-        name: part.positions
-        for name, part in parts.items()
-        if getattr(part, "positions", None) is not None
-    }
-    arrays = {
-        name: [
-            part.images if hasattr(part, "images") else part.data,
-            part.targets,
-            *([positions[name]] if name in positions else []),
-        ]
-        for name, part in parts.items()
-        if part is not None
-    }
-    notes = getattr(parts["train_lb"], "notes", Notes())
-    return SplitRecord(positions, fingerprint(arrays), notes)
 
 
 def _host_splits(args) -> dict[str, Dataset | None]:

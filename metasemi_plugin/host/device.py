@@ -5,10 +5,9 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch.overrides import TorchFunctionMode
 
-from metasemi_plugin import ranks
+from metasemi_plugin.config.option import Option
+from metasemi_plugin.distributed import collectives, process_group
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.host import processes
-from metasemi_plugin.options import Option
 
 OPTIONS = [
     Option("device", str, "auto", "auto (CUDA if there is one, else CPU), cpu, cuda, cuda:N, mps")
@@ -36,7 +35,7 @@ def resolve_device(name: str) -> torch.device:
         raise UserError(f"device: {name!r} is none of auto, cpu, cuda, cuda:N, mps")
     if (device.index or 0) >= here[device.type]:
         raise UserError(f"device: there is no {name!r} on this machine; use --device cpu or auto")
-    return device if ranks.count() == 1 else _one_of(device, here)
+    return device if collectives.world_size() == 1 else _one_of(device, here)
 
 
 def _one_of(device: torch.device, here: dict[str, int]) -> torch.device:
@@ -47,7 +46,7 @@ def _one_of(device: torch.device, here: dict[str, int]) -> torch.device:
         raise UserError(
             "device: several processes use cpu or cuda, each one GPU; use --device auto"
         )
-    index = processes.local_rank()
+    index = process_group.local_rank()
     if index >= here["cuda"]:
         raise UserError(
             f"device: there are {here['cuda']} GPUs for more processes: start one for each GPU, or "

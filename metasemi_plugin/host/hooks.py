@@ -8,7 +8,8 @@ from semilearn.core.hooks import EMAHook, Hook
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from metasemi_plugin import random_numbers, ranks
+from metasemi_plugin import random_numbers
+from metasemi_plugin.distributed import collectives
 from metasemi_plugin.host.teacher import BnController, Teacher, statistics
 from metasemi_plugin.ramp import sigmoid_ramp
 
@@ -28,10 +29,10 @@ class RestoreRandomHook(Hook):
     def before_run(self, algorithm):
         saved = algorithm.saved_random
         if saved is not None:
-            if ranks.count() > 1:  # rank 0's, which has the first GPU
+            if collectives.world_size() > 1:  # rank 0's, which has the first GPU
                 saved = saved | {"cuda": saved["cuda"][:1] * torch.cuda.device_count()}
             random_numbers.set_state(saved)
-        ranks.other_dropout()
+        collectives.other_dropout()
 
 
 class TeacherHook(EMAHook):
@@ -126,7 +127,7 @@ class ProgressHook(Hook):
             total=algorithm.num_train_iter,
             initial=algorithm.it,
             desc=algorithm.algorithm,
-            disable=ranks.number() > 0 or not sys.stderr.isatty(),
+            disable=collectives.rank() > 0 or not sys.stderr.isatty(),
             dynamic_ncols=True,
         )
         self.started, self.first_it = time.perf_counter(), algorithm.it

@@ -8,11 +8,11 @@ import torch
 import torch.multiprocessing as mp
 from torch.multiprocessing import ProcessExitedException
 
-from metasemi_plugin import fork_server, ranks
+from metasemi_plugin.distributed import collectives, fork_server
+from metasemi_plugin.distributed.process_group import TORCHRUN, joined, together
 from metasemi_plugin.errors import Interrupted, UserError
 from metasemi_plugin.host.config import resolve, settle
 from metasemi_plugin.host.device import resolve_device
-from metasemi_plugin.host.processes import TORCHRUN, joined, together
 from metasemi_plugin.host.runner import run
 from metasemi_plugin.host.stopping import on_signals
 
@@ -26,7 +26,7 @@ def train(config: str | None, options: Mapping[str, object]) -> dict:
     """
     with joined():
         args = together(lambda: resolve(config, options))
-        count = 1 if ranks.count() > 1 else _wanted(args)
+        count = 1 if collectives.world_size() > 1 else _wanted(args)
         if count == 1:
             if left_out := settle(config, options)[1]:
                 print(f"options that {args.algorithm} has not: {', '.join(left_out)}: left out")

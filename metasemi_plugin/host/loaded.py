@@ -4,10 +4,10 @@ import logging
 from pathlib import Path
 
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.host import checkpoint
 from metasemi_plugin.host.config import resolve
-from metasemi_plugin.host.run_folder import CONFIG
 from metasemi_plugin.host.runner import no_host_warnings
+from metasemi_plugin.run_folder import checkpoint
+from metasemi_plugin.run_folder.layout import CONFIG
 
 
 def loaded(folder: Path, name: str):

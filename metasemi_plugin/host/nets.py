@@ -9,14 +9,14 @@ from semilearn import nets as host_nets
 from semilearn.core.utils import get_net_builder
 from torch import nn
 
-from metasemi_plugin import ranks
+from metasemi_plugin.config.option import Option
+from metasemi_plugin.config.values import unknown
+from metasemi_plugin.distributed import collectives
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.host.config import unknown
 from metasemi_plugin.meta_gradient import meta_gradient
 from metasemi_plugin.nets import BACKBONES
 from metasemi_plugin.nets.timm_net import timm_builder
 from metasemi_plugin.nets.weights import evaluated
-from metasemi_plugin.options import Option
 
 OPTIONS = [
     Option("net_args", dict, {}, "keyword arguments for the backbone's builder, e.g. {width: 64}"),
@@ -67,7 +67,7 @@ def rehearse(net: nn.Module, args) -> None:
         raise UserError(
             f"net: {args.net!r} has BatchNorm without running statistics, which evaluation needs"
         )
-    count = min(2, args.batch_size // ranks.count())
+    count = min(2, args.batch_size // collectives.world_size())
     x = torch.randn(count, 3, args.img_size, args.img_size)
     y = torch.full((count, args.num_classes), 1 / args.num_classes)
     try:

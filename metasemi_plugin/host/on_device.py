@@ -14,23 +14,25 @@ from torch import nn
 from torch.optim.swa_utils import update_bn
 from torch.utils.data import default_collate
 
-from metasemi_plugin import random_numbers, ranks
+from metasemi_plugin import random_numbers
+from metasemi_plugin.config.option import CALL_OPTIONS, Option
+from metasemi_plugin.distributed import collectives, process_group
+from metasemi_plugin.distributed.sync_bn import synced
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.host import bad_steps, checkpoint, files, hooks, processes
-from metasemi_plugin.host.config import CALL_OPTIONS
+from metasemi_plugin.host import bad_steps, hooks
 from metasemi_plugin.host.datasets import build_splits
 from metasemi_plugin.host.device import cuda_means, resolve_device
 from metasemi_plugin.host.mean_teacher import require_alive
 from metasemi_plugin.host.nets import rehearse, start_from
 from metasemi_plugin.host.optim import build_optimizer, build_scheduler
-from metasemi_plugin.host.record import RecordHook, RunRecord
+from metasemi_plugin.host.saving import RecordHook
 from metasemi_plugin.host.shared_passes import SharedPasses
 from metasemi_plugin.host.streams import Positions, Stream
 from metasemi_plugin.host.teacher import Teacher
 from metasemi_plugin.host.views import ulb_views
 from metasemi_plugin.host.whole_batch import FlexMatchWhole, SoftMatchWhole
-from metasemi_plugin.options import Option
-from metasemi_plugin.sync_bn import synced
+from metasemi_plugin.run_folder import checkpoint, files
+from metasemi_plugin.run_folder.record import RunRecord
 
 OPTIONS = [
     Option(
@@ -103,8 +105,12 @@ class OnDevice:
         self.saved_teacher: dict | None = None
         self.statistics_seconds = 0.0  # spent on recomputing BatchNorm's statistics
         self.settings = {k: v for k, v in vars(args).items() if k not in CALL_OPTIONS}
-        if ranks.count() > 1:
-            args.distributed, args.world_size, args.rank = True, ranks.count(), ranks.number()
+        if collectives.world_size() > 1:
+            args.distributed, args.world_size, args.rank = (
+                True,
+                collectives.world_size(),
+                collectives.rank(),
+            )
         self.record: RunRecord | None = None  # None outside of a run folder
         self.saved_record: dict = {}
         self.history: list[dict] = []
@@ -133,7 +139,7 @@ class OnDevice:
         self.num_iter_per_epoch = -(-self.num_train_iter // self.epochs)
 
     def set_dataset(self):
-        splits, self.chosen_on = processes.one_first(lambda: build_splits(self.args))
+        splits, self.chosen_on = process_group.one_first(lambda: build_splits(self.args))
         self.args.lb_dest_len, self.args.ulb_dest_len = (
             len(splits["train_lb"]),
             len(splits["train_ulb"]),
@@ -178,7 +184,7 @@ class OnDevice:
         self.image_format = self._image_format(model)
         start_from(model, self.args)
         model = self._prepare(model)
-        ranks.first_(model.state_dict().values())
+        collectives.broadcast_(model.state_dict().values())
         return model
 
     def set_ema_model(self):
@@ -253,7 +259,7 @@ class OnDevice:
     def evaluate(self, eval_dest="eval", out_key="logits", return_logits=False):
         """The host's evaluation; of several processes each computes its part of each batch."""
         average = self.evaluated()
-        ranks.first_([*self.model.buffers(), *average.statistics.values()])
+        collectives.broadcast_([*self.model.buffers(), *average.statistics.values()])
         ema, self.ema = self.ema, average
         try:
             return self._evaluate(eval_dest, out_key, return_logits)
@@ -277,7 +283,7 @@ class OnDevice:
         if average.stale:
             began = time.perf_counter()
             # Each process makes all the passes, and comes to what one process would.
-            with random_numbers.untouched(), ranks.alone(), average.in_place():
+            with random_numbers.untouched(), collectives.alone(), average.in_place():
                 random_numbers.seed_all(self.args.seed)
                 update_bn(self.clean_batches(), self.model)
             average.stale = False

@@ -11,7 +11,7 @@ from semilearn.core.utils import get_cosine_schedule_with_warmup, get_optimizer
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from metasemi_plugin.options import Option
+from metasemi_plugin.config.option import Option
 
 OPTIONS = [
     Option(

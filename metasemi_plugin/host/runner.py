@@ -10,13 +10,19 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from metasemi_plugin import random_numbers
+from metasemi_plugin.config.yaml_files import write_yaml
 from metasemi_plugin.data.notes import Notes
+from metasemi_plugin.distributed.process_group import (
+    from_first,
+    noticing_an_end,
+    restarted,
+    together,
+)
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.host import checkpoint, files, run_folder
-from metasemi_plugin.host.config import write_yaml
-from metasemi_plugin.host.lock import holder, in_use, locked
-from metasemi_plugin.host.processes import from_first, noticing_an_end, restarted, together
 from metasemi_plugin.host.stopping import stopping_on_signals
+from metasemi_plugin.run_folder import checkpoint, files, layout
+from metasemi_plugin.run_folder.lock import holder, in_use, locked
+from metasemi_plugin.run_folder.results import summarise
 
 
 def run(args: argparse.Namespace) -> dict:
@@ -37,7 +43,7 @@ def run(args: argparse.Namespace) -> dict:
     from metasemi_plugin.host.bad_steps import require_few
     from metasemi_plugin.host.nets import net_builder
     from metasemi_plugin.host.on_device import on_device
-    from metasemi_plugin.host.record import say
+    from metasemi_plugin.host.saving import say
 
     folder = Path(args.save_dir) / args.save_name
     if restarted():
@@ -71,16 +77,16 @@ def _begin(
 ) -> None:
     """Begin the record in a folder that is this run's, and locked."""
     from metasemi_plugin.host.curves import Curves, quiet_writers
-    from metasemi_plugin.host.record import RunRecord
     from metasemi_plugin.host.trackers import tracking
+    from metasemi_plugin.run_folder.record import RunRecord
 
-    names = run_folder.recorded(folder).get("trackers", {}) if resumed else {}
+    names = layout.recorded(folder).get("trackers", {}) if resumed else {}
     logs = held.enter_context(tracking(args, names))
     held.enter_context(quiet_writers())
     with files.writable(folder):
         if not resumed:
-            run_folder.clear(folder)
-            write_yaml(args, folder / run_folder.CONFIG)
+            layout.clear(folder)
+            write_yaml(args, folder / layout.CONFIG)
         algorithm.record = RunRecord(folder, args, algorithm)
         algorithm.record.run["trackers"] = names
         algorithm.tb_log = Curves(folder, args.use_tensorboard, logs)
@@ -98,7 +104,7 @@ def _noted(record, logger: logging.Logger, folder: Path) -> Iterator[None]:
     if record is None:
         yield
         return
-    with _log_file(logger, folder / run_folder.LOG), _end_noted(record):
+    with _log_file(logger, folder / layout.LOG), _end_noted(record):
         yield
 
 
@@ -119,7 +125,7 @@ def _end_noted(record) -> Iterator[None]:
 
 def announce(algorithm) -> None:
     """What is about to be trained, on the screen and in the log."""
-    from metasemi_plugin.host.record import say
+    from metasemi_plugin.host.saving import say
 
     args, parts = algorithm.args, algorithm.dataset_dict
     sizes = ", ".join(f"{len(part)} {name}" for name, part in parts.items() if part is not None)
@@ -139,31 +145,6 @@ def announce(algorithm) -> None:
         say(algorithm, line)
 
 
-def summarise(run: dict, folder: Path) -> dict:
-    """What people want to know of a record: errors in percent, chosen on eval.
-
-    None stands for those on validation or test images where there are no such images.
-    """
-    validation = run["eval"] if run["chosen_on"] == "validation" else {}
-    test = run["test"] or {}
-    return {
-        **{
-            k: run[k]
-            for k in ("algorithm", "dataset", "num_labels", "seed", "iterations", "bad_steps")
-        },
-        "chosen_on": run["chosen_on"],
-        "last_validation_error": validation.get("last"),
-        "best_validation_error": validation.get("best"),
-        "median_last_20_validation_error": validation.get("median_last_20"),
-        "last_error": test.get("last"),
-        "best_error": test.get("best"),
-        "best_iteration": run["eval"]["best_iteration"],
-        "median_last_20_error": test.get("median_last_20"),
-        "seconds": round(run["seconds"], 1),
-        "folder": str(folder),
-    }
-
-
 def _free(folder: Path, args: argparse.Namespace) -> None:
     """Whether a run may begin here, as far as can be told before it is locked."""
     if (pid := holder(folder)) is not None:
@@ -175,16 +156,16 @@ def _claim(folder: Path, args: argparse.Namespace) -> bool:
     """Whether the run goes on from a checkpoint; else it starts afresh."""
     if args.resume and args.overwrite:
         raise UserError("--resume and --overwrite contradict each other; give one of them")
-    there = bool(run_folder.contents(folder))
+    there = bool(layout.contents(folder))
     if args.resume:
         if not checkpoint.exists(folder):
-            instead = run_folder.start_over(folder, args) if there else "leave --resume out"
+            instead = layout.start_over(folder, args) if there else "leave --resume out"
             raise UserError(
                 f"--resume: there is no checkpoint {folder / checkpoint.LATEST} to go on from: "
                 f"{instead}"
             )
         return True
-    obstacle = run_folder.obstacle(folder, args)
+    obstacle = layout.obstacle(folder, args)
     if not there or (args.overwrite and obstacle is None):
         return False
     ways = ["--resume continues it"] if checkpoint.exists(folder) else []

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from metasemi_plugin import ranks
+from metasemi_plugin.distributed import collectives
 
 
 class SharedPasses:
@@ -21,7 +21,7 @@ class SharedPasses:
         self._algorithm, self._model, self._key = algorithm, algorithm.model, key
 
     def __enter__(self) -> None:
-        if ranks.count() > 1:
+        if collectives.world_size() > 1:
             self._algorithm.model = self
 
     def __exit__(self, *_) -> None:
@@ -33,11 +33,11 @@ class SharedPasses:
     def __call__(self, x: Tensor, **kwargs) -> dict[str, Tensor]:
         if self._model.training:
             return self._model(x, **kwargs)
-        part = ranks.own(len(x))
+        part = collectives.own(len(x))
         length = part.stop - part.start
         # A part may be empty; what one image gives has the shape.
         own = self._model(x[part] if length else x[:1], **kwargs)[self._key]
         whole = own.new_zeros(len(x), *own.shape[1:])
         whole[part] = own[:length]
-        ranks.sum_([whole])
+        collectives.all_reduce_([whole])
         return {self._key: whole}

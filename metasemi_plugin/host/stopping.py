@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
-from metasemi_plugin import ranks
+from metasemi_plugin.distributed import collectives
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # torchrun passes on the Ctrl-C that its processes have seen themselves: seconds in which that is
@@ -33,13 +33,13 @@ def stopping_on_signals(algorithm) -> Iterator[None]:
 
     def request(number, frame):
         algorithm.stop_requested = True
-        if ranks.count() == 1:
+        if collectives.world_size() == 1:
             for each in SIGNALS:
                 signal.signal(each, signal.SIG_DFL)
 
     with (
         on_signals(request) as heard,
-        _watched(algorithm) if heard and ranks.count() > 1 else nullcontext(),
+        _watched(algorithm) if heard and collectives.world_size() > 1 else nullcontext(),
     ):
         yield
 

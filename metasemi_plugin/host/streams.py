@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from metasemi_plugin import random_numbers, ranks
+from metasemi_plugin import random_numbers
+from metasemi_plugin.distributed import collectives
 
 
 class Stream(Dataset):
@@ -29,7 +30,10 @@ class Stream(Dataset):
     def __init__(self, dataset, seed: int, stream: int):
         self.dataset = dataset
         self.key = (seed, stream)
-        self.rank = ranks.number(), ranks.count()  # as worker processes are no part of the run
+        self.rank = (
+            collectives.rank(),
+            collectives.world_size(),
+        )  # as worker processes are no part of the run
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -39,7 +43,7 @@ class Stream(Dataset):
 
         The batch is that of all processes; its parts are consecutive, and equal if it divides.
         """
-        own = ranks.share(len(positions), *self.rank)
+        own = collectives.share(len(positions), *self.rank)
         indices = [self.index(p) for p in positions]
         seed = np.random.SeedSequence((*self.key, 1, positions[0])).generate_state(1)[0]
         if hasattr(self.dataset, "read"):

@@ -14,7 +14,7 @@ from semilearn.core.utils import EMA
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from metasemi_plugin.options import Option
+from metasemi_plugin.config.option import Option
 
 OPTIONS = [
     Option(

@@ -10,8 +10,8 @@ from pathlib import Path
 import aim
 import wandb
 
+from metasemi_plugin.config.option import CALL_OPTIONS
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.host.config import CALL_OPTIONS
 
 # Takes scalars by name, and the iteration that they are of.
 Log = Callable[[Mapping[str, float], int], None]

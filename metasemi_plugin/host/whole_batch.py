@@ -6,7 +6,7 @@ The others of them that keep something put it together by themselves.
 from semilearn.algorithms.flexmatch.utils import FlexMatchThresholdingHook
 from semilearn.algorithms.utils import concat_all_gather
 
-from metasemi_plugin import ranks
+from metasemi_plugin.distributed import collectives
 
 
 class FlexMatchWhole:
@@ -24,9 +24,12 @@ class FlexMatchWhole:
 
 class _Thresholding(FlexMatchThresholdingHook):
     def masking(self, algorithm, logits_x_ulb, idx_ulb, *args, **kwargs):
-        logits_x_ulb, idx_ulb = ranks.gathered(logits_x_ulb.detach()), ranks.gathered(idx_ulb)
+        logits_x_ulb, idx_ulb = (
+            collectives.all_gather(logits_x_ulb.detach()),
+            collectives.all_gather(idx_ulb),
+        )
         mask = super().masking(algorithm, logits_x_ulb, idx_ulb, *args, **kwargs)
-        return mask[ranks.own(len(mask))]
+        return mask[collectives.own(len(mask))]
 
 
 class SoftMatchWhole:

@@ -153,9 +153,9 @@ def test_mixup_has_the_partners_that_are_asked_for(build, monkeypatch, name, cha
         return torch.cat([t, t])
 
     several = SimpleNamespace(
-        count=lambda: 2, gathered=gathered, places=lambda *n: torch.arange(sum(n))
+        world_size=lambda: 2, all_gather=gathered, places=lambda *n: torch.arange(sum(n))
     )
-    monkeypatch.setattr("metasemi_plugin.mixup.ranks", several)
+    monkeypatch.setattr("metasemi_plugin.mixup.collectives", several)
     for partners in ("rank", "batch"):
         algorithm = build(name, mixup_partners=partners, **changes)
         algorithm.call_hook("before_run")

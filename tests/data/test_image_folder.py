@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from metasemi_plugin.data import DATASETS, image_folder
+from metasemi_plugin.data.fingerprint import split_record
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.host.datasets import split_record
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from metasemi_plugin.experiments import compare, execute
 from metasemi_plugin.experiments.compare import make, suite_of
 from metasemi_plugin.experiments.executors import Processes
 from metasemi_plugin.experiments.records import read
-from metasemi_plugin.host.lock import locked
+from metasemi_plugin.run_folder.lock import locked
 
 BOTH = ["tiny_supervised_seed0", "tiny_metasemi_seed0"]
 TIMES = ["seconds", "train/prefetch_time"]

@@ -2,10 +2,10 @@ import json
 
 import pytest
 
+from metasemi_plugin.config.option import CALL_OPTIONS
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.experiments.plan import ELSEWHERE, Step, chosen, differing, next_step, refuse
-from metasemi_plugin.host.config import CALL_OPTIONS
-from metasemi_plugin.host.lock import locked
+from metasemi_plugin.run_folder.lock import locked
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from metasemi_plugin.config.yaml_files import read_yaml
 from metasemi_plugin.experiments.published import PAPER, USB, paper, usb
-from metasemi_plugin.host.config import read_yaml
 
 CONFIG = Path(__file__).parents[2] / "config"
 METHODS = {"Supervised": "supervised", "Mean Teacher": "meanteacher", "Pi-model": "pimodel",

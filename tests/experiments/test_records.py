@@ -5,7 +5,7 @@ import pytest
 from metasemi_plugin import train
 from metasemi_plugin.experiments import records
 from metasemi_plugin.experiments.records import read
-from metasemi_plugin.host.lock import locked
+from metasemi_plugin.run_folder.lock import locked
 
 
 def test_a_complete_run(tiny_run):

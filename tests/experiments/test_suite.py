@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from metasemi_plugin.cli import parse
+from metasemi_plugin.cli.words import parse
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.experiments.suite import is_suite, load_suite, slug, suite_of_configs
 from metasemi_plugin.host.config import resolve

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from metasemi_plugin.config.yaml_files import load_mapping
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.experiments import validate
 from metasemi_plugin.experiments.published import _numbers, paper
 from metasemi_plugin.experiments.suite import load_suite
 from metasemi_plugin.experiments.validate import Measured, Step, Work, estimate, scaled
-from metasemi_plugin.host.config import load_mapping, resolve
+from metasemi_plugin.host.config import resolve
 
 SUITES = Path(__file__).parents[2] / "config" / "suites"
 # A plain step is 0.01 h on 100 images of CNN-13, one of ICT 2 of them.

@@ -8,11 +8,11 @@ import torch
 from torture import unequal
 
 from metasemi_plugin import train
-from metasemi_plugin.cli import report
+from metasemi_plugin.cli.train import report
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.host import checkpoint
 from metasemi_plugin.host.hooks import TeacherHook
 from metasemi_plugin.host.on_device import OnDevice
+from metasemi_plugin.run_folder import checkpoint
 
 BAD = {"nan": math.nan, "inf": math.inf}
 

@@ -3,13 +3,15 @@ from pathlib import Path
 
 import pytest
 
-from metasemi_plugin.cli import parse
+from metasemi_plugin.cli.words import parse
+from metasemi_plugin.config.option import CALL_OPTIONS, Option
+from metasemi_plugin.config.values import coerce
+from metasemi_plugin.config.yaml_files import write_yaml
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host import launch
 from metasemi_plugin.host.checks import NOT_HERE
-from metasemi_plugin.host.config import CALL_OPTIONS, coerce, options, resolve, write_yaml
+from metasemi_plugin.host.config import options, resolve
 from metasemi_plugin.host.views import supported_algorithms
-from metasemi_plugin.options import Option
 
 CONFIGS = Path(__file__).parents[2] / "config/metasemi"
 

@@ -11,9 +11,9 @@ import torchvision
 from PIL import Image
 
 from metasemi_plugin import train
+from metasemi_plugin.data.fingerprint import split_record
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.config import resolve
-from metasemi_plugin.host.datasets import split_record
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny import TINY_RUN
 
+from metasemi_plugin.config.yaml_files import read_yaml
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.host.config import options, read_yaml, resolve
+from metasemi_plugin.host.config import options, resolve
 from metasemi_plugin.host.nets import net_builder
 from metasemi_plugin.host.on_device import on_device
 from metasemi_plugin.host.runner import no_host_warnings

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from torture import difference
 
-from metasemi_plugin import cli, train
+from metasemi_plugin import train
+from metasemi_plugin.cli import train as command_line
 from metasemi_plugin.errors import Interrupted
 from metasemi_plugin.host.hooks import WallClockHook
 from metasemi_plugin.host.stopping import stopping_on_signals
@@ -48,7 +49,7 @@ def test_the_step_is_finished_and_saved(tiny_run, signal_at, tmp_path, number):
     command = str(stopped.value).split("resume with: ")[1].split()
     assert command[:4] == ["python", "-m", "metasemi_plugin", "train"]
     signal_at(99, number)
-    assert cli.main(command[4:]) == 0
+    assert command_line.main(command[4:]) == 0
     (tmp_path / "cut/previous_model.pth").write_bytes(
         (straight / "previous_model.pth").read_bytes()
     )  # of iteration 5
@@ -59,7 +60,7 @@ def test_the_command_line_exits_with_0(tiny_run, signal_at, capsys):
     signal_at(1, signal.SIGTERM)
     options = tiny_run("supervised", save_name="run")
     words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
-    assert cli.main(words) == 0
+    assert command_line.main(words) == 0
     assert "resume with: python -m metasemi_plugin train --c " in capsys.readouterr().out
 
 

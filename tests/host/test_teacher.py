@@ -8,9 +8,9 @@ from transcription import batch_statistics, double_batches, in_double
 
 from metasemi_plugin import train
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.host import checkpoint
 from metasemi_plugin.host.streams import Stream
 from metasemi_plugin.host.teacher import bn_buffers
+from metasemi_plugin.run_folder import checkpoint
 
 TEACHERS = [
     ("metasemi", {}),

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torture
 
-from metasemi_plugin.host import checkpoint, run_folder
+from metasemi_plugin.run_folder import checkpoint, layout
 
 
 def test_a_run_that_is_killed_comes_to_the_same(tmp_path, monkeypatch):
@@ -16,13 +16,13 @@ def test_a_run_that_is_killed_comes_to_the_same(tmp_path, monkeypatch):
     assert result.lost <= torture.INTERVAL
     assert result.different == ""
     # One bit of one weight
-    path = tmp_path / "cut" / run_folder.BEST
+    path = tmp_path / "cut" / layout.BEST
     contents = checkpoint.verified(path)[1]
     weight = contents["model"]["classifier.weight"]
     weight[0, 0] = torch.nextafter(weight[0, 0], torch.tensor(9.0))
     path.write_bytes(checkpoint.to_bytes(contents))
     where = torture.difference(tmp_path / "straight", tmp_path / "cut")
-    assert where.startswith(run_folder.BEST)
+    assert where.startswith(layout.BEST)
 
 
 def test_a_child_that_fails_is_no_kill(tmp_path):

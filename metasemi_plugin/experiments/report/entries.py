@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from metasemi_plugin.config.option import CALL_OPTIONS
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.experiments.plan import ELSEWHERE, PLACES, chosen, differing
 from metasemi_plugin.experiments.records import Record, read
 from metasemi_plugin.experiments.suite import Suite
-from metasemi_plugin.host.config import CALL_OPTIONS
 
 
 class Entry(NamedTuple):

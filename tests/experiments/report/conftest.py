@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 
 from metasemi_plugin.experiments.records import Record
-from metasemi_plugin.experiments.report.command import write
 from metasemi_plugin.experiments.report.entries import Entry
-from metasemi_plugin.host.record import results
+from metasemi_plugin.experiments.report.write import write
+from metasemi_plugin.run_folder.results import results
 
 CONFIG = {"algorithm": "metasemi", "dataset": "cifar10", "num_labels": 250, "net": "wrn_28_2"}
 

@@ -12,13 +12,14 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
-from metasemi_plugin.__main__ import main
+from metasemi_plugin.cli import main
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.experiments.report import command, committed, numbers
-from metasemi_plugin.experiments.report.command import write
+from metasemi_plugin.experiments.report import committed, numbers
+from metasemi_plugin.experiments.report import write as writing
 from metasemi_plugin.experiments.report.course import by_iteration
 from metasemi_plugin.experiments.report.drawing import columns_of
 from metasemi_plugin.experiments.report.entries import of_folders, of_suite
+from metasemi_plugin.experiments.report.write import write
 from metasemi_plugin.experiments.suite import load_suite
 
 PICTURES = [
@@ -261,7 +262,7 @@ def test_results_are_a_line_a_run(report):
 @pytest.fixture
 def no_pictures(monkeypatch):
     """They take seconds."""
-    monkeypatch.setattr(command, "pictures", lambda *_: [])
+    monkeypatch.setattr(writing, "pictures", lambda *_: [])
 
 
 @pytest.mark.usefixtures("no_pictures")

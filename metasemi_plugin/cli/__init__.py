@@ -1,0 +1,36 @@
+"""``python -m metasemi_plugin COMMAND ...``: a command is a module of this package."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from metasemi_plugin.errors import UserError
+
+# The module's main(argv) returns the exit status. Loaded when it is called.
+COMMANDS = {
+    "train": "Train one run: what train.py does.",
+    "ls": "List what there is: ls algorithms, backbones, datasets or configs.",
+    "validate": "Check suites and say what they will take: validate SUITE...",
+    "bench": "Time a training step and its rivals.",
+    "compare": "Make the runs of a suite that are missing: compare SUITE_OR_CONFIGS...",
+    "tune": "Choose beta by cross-validation on the labeled images: tune --c CONFIG",
+    "report": "Tables, pictures and a page of records: report SUITE_OR_RUN_FOLDERS...",
+    "inspect": "What trained nets fit, and what their mask selects by: inspect RUN_FOLDERS",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0, or 2 after one line on what was wrong."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(prog="python -m metasemi_plugin")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, description in COMMANDS.items():
+        commands.add_parser(name, help=description, add_help=False)
+    # What follows the name is the command's own to read.
+    name = parser.parse_args(argv[:1]).command
+    try:
+        return importlib.import_module(f"metasemi_plugin.cli.{name}").main(list(argv[1:]))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2

@@ -1,0 +1,1 @@
+"""Configuration: how an option is declared, and what YAML files say. Knows nothing of semilearn."""

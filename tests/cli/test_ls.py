@@ -1,0 +1,105 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from semilearn.core.utils import ALGORITHMS
+
+from metasemi_plugin.cli.ls import KINDS, main, reference
+from metasemi_plugin.errors import UserError
+from metasemi_plugin.host.views import supported_algorithms
+
+ROOT = Path(__file__).parents[2]
+
+
+def printed(capsys, kind):
+    assert main([kind]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fits_100_columns_without_trailing_space(capsys, kind):
+    lines = printed(capsys, kind)
+    assert max(map(len, lines)) <= 100
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_every_algorithm_with_every_argument_and_its_default(capsys):
+    shown, name = {}, None
+    for line in printed(capsys, "algorithms"):
+        if not line.startswith(" "):
+            name = line.split()[0]
+            shown[name] = {}
+        elif line.startswith("    --"):
+            option, default, *_ = line.split()
+            shown[name][option] = default
+    assert sorted(shown) == supported_algorithms()
+    for name, options in shown.items():
+        declared = list(ALGORITHMS[name].get_argument())
+        assert options.keys() == {a.name for a in declared}
+        for a in declared:
+            shown_as = options[a.name]
+            if isinstance(a.default, float):
+                assert float(shown_as) == pytest.approx(a.default, rel=1e-3)
+            else:
+                assert shown_as == str(a.default)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("meanteacher", "arXiv:1703.01780"),
+        ("freematch", "arXiv:2205.07246"),
+        ("softmatch", "https://openreview.net/forum?id=ymt1zQXBDiF"),
+        ("metasemi", "doi 10.26599/AIR.2022.9150011"),
+        ("sntg", "arXiv:1711.00258"),
+        ("supervised", ""),
+    ],
+)
+def test_references(name, expected):
+    assert reference(name, ALGORITHMS[name]) == expected
+
+
+def test_all_but_supervised_training_have_a_reference():
+    without = {name for name in supported_algorithms() if not reference(name, ALGORITHMS[name])}
+    assert without == {"supervised", "fullysupervised"}
+
+
+def test_backbones_and_datasets(capsys):
+    lines = printed(capsys, "backbones")
+    assert {"cnn13", "wrn_28_2", "timm/NAME"} <= {line.split()[0] for line in lines}
+    lines = printed(capsys, "datasets")
+    assert {"digits", "cifar10", "image_folder"} <= {line.split()[0] for line in lines}
+    assert all(len(line.split()) > 1 for line in lines)
+
+
+def test_configs_are_found_from_anywhere(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    header, *lines = printed(capsys, "configs")
+    assert header.split() == ["file", "dataset", "labels", "net", "iters"]
+    files = {p for p in ROOT.glob("config/*/*.yaml") if p.parent.name not in ("base", "suites")}
+    assert {line.split()[0] for line in lines} == {str(p.relative_to(ROOT)) for p in files}
+    row = next(line.split() for line in lines if line.startswith("config/metasemi/digits_40"))
+    assert row[1:4] == ["digits", "40", "cnn13_slim"]
+    assert int(row[4]) > 0
+
+
+def test_configs_of_the_folder_one_is_in_come_first(capsys, tmp_path, monkeypatch):
+    (tmp_path / "config" / "mine").mkdir(parents=True)
+    (tmp_path / "config" / "mine" / "run.yaml").write_text("algorithm: vat\nnet: cnn13\n")
+    monkeypatch.chdir(tmp_path)
+    _, *lines = printed(capsys, "configs")
+    assert [line.split() for line in lines] == [["config/mine/run.yaml", "cnn13"]]
+
+
+@pytest.mark.parametrize("argv", [[], ["algorithm"], ["algorithms", "configs"]])
+def test_an_unknown_kind_is_named(argv):
+    with pytest.raises(UserError, match="expected one of algorithms, backbones, datasets, configs"):
+        main(argv)
+
+
+def test_on_the_command_line():
+    command = [sys.executable, "-m", "metasemi_plugin", "ls", "backbones"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    assert "cnn13_slim" in result.stdout
