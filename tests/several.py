@@ -142,7 +142,7 @@ def steps(options: dict) -> dict:
         "masks": torch.stack(masks) if masks else None,
         "logs": logs,
         "ensemble": getattr(algorithm, "ensemble", None),
-        "history": algorithm.history,
+        "history": algorithm.run_state.history,
     }
 
 
@@ -222,7 +222,7 @@ def trained(options: dict, event=None, names=None) -> dict | list[dict]:
     assert any(not torch.equal(p, before[name]) for name, p in after.items())
     kept = {k: v for k, v in algorithm.get_save_dict().items() if isinstance(v, torch.Tensor)}
     parameters = {name: p.detach() for name, p in after.items()}
-    return {"parameters": parameters, "kept": kept, "bad": algorithm.bad_steps}
+    return {"parameters": parameters, "kept": kept, "bad": algorithm.run_state.bad_steps}
 
 
 def evaluated(options: dict) -> dict:

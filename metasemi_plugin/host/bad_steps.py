@@ -72,10 +72,11 @@ class UpdateHook(ParamUpdateHook):
             norm = torch.nn.utils.clip_grad_norm_(algorithm.model.parameters(), algorithm.clip_grad)
         else:
             norm = gradient_norm(algorithm.model.parameters(), loss)
-        algorithm.bad = not bool((norm + loss.detach()).isfinite())
-        if algorithm.bad and scaler.is_enabled():
-            algorithm.bad = scaler.get_scale() <= 1 or not bool(loss.isfinite())
-        if not algorithm.bad:
+        state = algorithm.run_state
+        state.bad = not bool((norm + loss.detach()).isfinite())
+        if state.bad and scaler.is_enabled():
+            state.bad = scaler.get_scale() <= 1 or not bool(loss.isfinite())
+        if not state.bad:
             scaler.step(algorithm.optimizer)
         scaler.update()
         with warnings.catch_warnings():
@@ -87,16 +88,17 @@ class UpdateHook(ParamUpdateHook):
 
     def agree(self, algorithm) -> None:
         """Make gradients, loss, what is logged and whether to stop those of all processes."""
-        algorithm.stopping = algorithm.stop_requested
+        state = algorithm.run_state
+        state.stopping = state.stop_requested
         if collectives.world_size() == 1:
             return
         logs = {k: v for k, v in algorithm.log_dict.items() if isinstance(v, Real)}
         loss = algorithm.out_dict["loss"].detach().clone()
-        numbers = loss.new_tensor([algorithm.stop_requested, *logs.values()])
+        numbers = loss.new_tensor([state.stop_requested, *logs.values()])
         gradients = [p.grad for p in algorithm.model.parameters() if p.grad is not None]
         collectives.all_reduce_mean_([*gradients, loss, numbers])
         stopping, *means = numbers.tolist()
-        algorithm.stopping = stopping > 0
+        state.stopping = stopping > 0
         algorithm.log_dict.update(zip(logs, means, strict=True))
         algorithm.out_dict["loss"] = loss
 
@@ -106,8 +108,9 @@ class UpdateHook(ParamUpdateHook):
         Raises:
             UserError: too many.
         """
-        if not algorithm.bad:
-            algorithm.bad_in_a_row = 0
+        state = algorithm.run_state
+        if not state.bad:
+            state.bad_in_a_row = 0
             return
         for group, kept in self.buffers:
             torch._foreach_copy_(group, kept)
@@ -115,10 +118,10 @@ class UpdateHook(ParamUpdateHook):
             if clone is not None:
                 value.copy_(clone)
             owner[name] = value
-        algorithm.bad_steps += 1
-        algorithm.bad_in_a_row += 1
-        if algorithm.bad_in_a_row >= algorithm.args.max_bad_steps:
-            raise diverged(algorithm, f"for {algorithm.bad_in_a_row} steps in a row")
+        state.bad_steps += 1
+        state.bad_in_a_row += 1
+        if state.bad_in_a_row >= algorithm.args.max_bad_steps:
+            raise diverged(algorithm, f"for {state.bad_in_a_row} steps in a row")
 
 
 def gradient_norm(parameters: Iterable[Tensor], like: Tensor) -> Tensor:
@@ -141,17 +144,18 @@ def require_few(algorithm) -> None:
     Raises:
         UserError: more than a tenth of its steps were bad, or the last one was.
     """
-    if algorithm.bad_in_a_row or 10 * algorithm.bad_steps > algorithm.it:
-        last = ", of the last one too" if algorithm.bad_in_a_row else ""
+    state = algorithm.run_state
+    if state.bad_in_a_row or 10 * state.bad_steps > algorithm.it:
+        last = ", of the last one too" if state.bad_in_a_row else ""
         raise UserError(
-            f"loss or gradient was not finite in {algorithm.bad_steps} of {algorithm.it} steps"
+            f"loss or gradient was not finite in {state.bad_steps} of {algorithm.it} steps"
             f"{last}: what has been trained is not to be trusted. {REMEDY}"
         )
 
 
 def last_good(algorithm) -> str:
     """The checkpoint that a run can go back to."""
-    if algorithm.saved_at is None:
+    if algorithm.run_state.saved_at is None:
         return "There is no checkpoint yet."
-    path, iteration = algorithm.saved_at
+    path, iteration = algorithm.run_state.saved_at
     return f"The last good checkpoint is {path}, of iteration {iteration}."

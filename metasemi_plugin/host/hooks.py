@@ -27,7 +27,7 @@ class RestoreRandomHook(Hook):
     """Gives a resumed run the random numbers it was saved with, after all else is set up."""
 
     def before_run(self, algorithm):
-        saved = algorithm.saved_random
+        saved = algorithm.run_state.resumed.get("random")
         if saved is not None:
             if collectives.world_size() > 1:  # rank 0's, which has the first GPU
                 saved = saved | {"cuda": saved["cuda"][:1] * torch.cuda.device_count()}
@@ -46,11 +46,11 @@ class TeacherHook(EMAHook):
         kind = statistics(type(algorithm), algorithm.args)
         algorithm.ema = Teacher(algorithm.model, algorithm.ema_m, kind)
         algorithm.bn_controller = BnController(algorithm)
-        if algorithm.saved_teacher is not None:
-            algorithm.ema.load_state_dict(algorithm.saved_teacher)
+        if algorithm.run_state.resumed:
+            algorithm.ema.load_state_dict(algorithm.run_state.resumed["teacher"])
 
     def after_train_step(self, algorithm):
-        if algorithm.bad:
+        if algorithm.run_state.bad:
             return
         decay = algorithm.ema_m
         if algorithm.args.ema_warmup:
@@ -110,7 +110,7 @@ class EvaluateHook(Hook):
                 result = algorithm.evaluate(part)
                 scores[part] = 100 * (1 - result[f"{part}/top-1-acc"])
                 algorithm.log_dict |= {**result, f"{name}/error": scores[part]}
-        algorithm.history.append(scores)
+        algorithm.run_state.history.append(scores)
         if algorithm.log_dict["eval/top-1-acc"] > algorithm.best_eval_acc:
             algorithm.best_eval_acc = algorithm.log_dict["eval/top-1-acc"]
             algorithm.best_it = algorithm.it
@@ -133,7 +133,8 @@ class ProgressHook(Hook):
         self.started, self.first_it = time.perf_counter(), algorithm.it
 
     def after_train_step(self, algorithm):
-        evaluated = algorithm.history and algorithm.history[-1]["it"] == algorithm.it + 1
+        history = algorithm.run_state.history
+        evaluated = history and history[-1]["it"] == algorithm.it + 1
         logs_now = self.every_n_iters(algorithm, algorithm.num_log_iter) or evaluated
         if logs_now and algorithm.tb_log is not None:
             algorithm.tb_log.update(algorithm.log_dict, algorithm.it + 1)
@@ -157,8 +158,8 @@ class ProgressHook(Hook):
         parts = [f"loss {algorithm.out_dict['loss'].item():.4f}"]
         if "train/kept" in algorithm.log_dict:
             parts.append(f"kept {algorithm.log_dict['train/kept']:.2f}")
-        if algorithm.history:
-            scores = algorithm.history[-1]
+        if algorithm.run_state.history:
+            scores = algorithm.run_state.history[-1]
             best = 100 * (1 - algorithm.best_eval_acc)
             parts.append(f"{algorithm.chosen_on} error best {best:.2f} last {scores['eval']:.2f} %")
         return "  ".join(parts)

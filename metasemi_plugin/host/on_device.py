@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from semilearn.core.hooks import Hook
 from semilearn.core.utils import ALGORITHMS, get_data_loader
-from sklearn.exceptions import UndefinedMetricWarning
 from torch import nn
 from torch.optim.swa_utils import update_bn
 from torch.utils.data import default_collate
@@ -32,7 +31,7 @@ from metasemi_plugin.host.teacher import Teacher
 from metasemi_plugin.host.views import ulb_views
 from metasemi_plugin.host.whole_batch import FlexMatchWhole, SoftMatchWhole
 from metasemi_plugin.run_folder import checkpoint, files
-from metasemi_plugin.run_folder.record import RunRecord
+from metasemi_plugin.run_folder.state import RunState
 
 OPTIONS = [
     Option(
@@ -101,9 +100,7 @@ class OnDevice:
         if self.device.type == "cuda":
             args.gpu = self.device.index or 0
             torch.cuda.set_device(args.gpu)
-        self.saved_random: dict | None = None
-        self.saved_teacher: dict | None = None
-        self.statistics_seconds = 0.0  # spent on recomputing BatchNorm's statistics
+        self.run_state = RunState()
         self.settings = {k: v for k, v in vars(args).items() if k not in CALL_OPTIONS}
         if collectives.world_size() > 1:
             args.distributed, args.world_size, args.rank = (
@@ -111,14 +108,7 @@ class OnDevice:
                 collectives.world_size(),
                 collectives.rank(),
             )
-        self.record: RunRecord | None = None  # None outside of a run folder
-        self.saved_record: dict = {}
-        self.history: list[dict] = []
         self.positions: list[Positions] = []
-        self.bad, self.bad_steps, self.bad_in_a_row = False, 0, 0
-        self.stop_requested = False  # of this process
-        self.stopping = False  # all of them do
-        self.saved_at: tuple[Path, int] | None = None  # the latest checkpoint and its iteration
         with random_numbers.untouched():
             # Before the data are touched.
             net = net_builder(num_classes=args.num_classes, pretrained=False, pretrained_path="")
@@ -267,6 +257,8 @@ class OnDevice:
             self.ema = ema
 
     def _evaluate(self, eval_dest, out_key, return_logits):
+        from sklearn.exceptions import UndefinedMetricWarning  # as the host does: see stand_ins
+
         with (
             SharedPasses(self, out_key),
             random_numbers.untouched(),
@@ -287,7 +279,7 @@ class OnDevice:
                 random_numbers.seed_all(self.args.seed)
                 update_bn(self.clean_batches(), self.model)
             average.stale = False
-            self.statistics_seconds += time.perf_counter() - began
+            self.run_state.statistics_seconds += time.perf_counter() - began
         return average
 
     def clean_batches(self):
@@ -306,10 +298,11 @@ class OnDevice:
         saved["ema_model"], saved["teacher"] = evaluated, self.ema.state_dict()
         saved["it"] = min(self.it + 1, self.num_train_iter)
         saved["best_eval_acc"] = float(self.best_eval_acc)
-        saved["history"] = self.history
-        saved["record"] = {} if self.record is None else self.record.saved_state()
+        state = self.run_state
+        saved["history"] = state.history
+        saved["record"] = {} if state.record is None else state.record.saved_state()
         saved["random"] = random_numbers.state()
-        saved["bad_steps"] = [self.bad_steps, self.bad_in_a_row]
+        saved["bad_steps"] = [state.bad_steps, state.bad_in_a_row]
         saved["settings"], saved["version"] = self.settings, checkpoint.VERSION
         return saved
 
@@ -329,12 +322,12 @@ class OnDevice:
             with cuda_means(self.device):
                 saved = super().load_model(file)
             self.start_epoch = self.it // self.num_iter_per_epoch
-            self.history = saved["history"]
-            self.saved_random, self.saved_teacher = saved["random"], saved["teacher"]
+            state = self.run_state
+            state.history = saved["history"]
+            state.resumed = {key: saved[key] for key in ("record", "random", "teacher")}
             if self.ema is not None:
-                self.ema.load_state_dict(self.saved_teacher)
-            self.saved_record = saved["record"]
-            self.bad_steps, self.bad_in_a_row = saved["bad_steps"]
+                self.ema.load_state_dict(saved["teacher"])
+            state.bad_steps, state.bad_in_a_row = saved["bad_steps"]
         except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
             lines = str(error).split("\n")
             raise checkpoint.Unusable(f"is not of this run ({lines[0]})") from error

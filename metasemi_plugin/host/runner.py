@@ -62,11 +62,11 @@ def run(args: argparse.Namespace) -> dict:
         resumed = from_first(lambda: _claim(folder, args))
         fallback = checkpoint.load(algorithm, folder) if resumed else None
         from_first(lambda: _begin(folder, args, algorithm, resumed, held))
-        with _noted(algorithm.record, logger, folder):
+        with _noted(algorithm.run_state.record, logger, folder):
             if fallback:
                 say(algorithm, fallback)
             announce(algorithm)
-            with stopping_on_signals(algorithm), noticing_an_end(algorithm):
+            with stopping_on_signals(algorithm.run_state), noticing_an_end(algorithm):
                 algorithm.train()
             require_few(algorithm)
         return from_first(lambda: _finish(folder, algorithm))
@@ -87,15 +87,15 @@ def _begin(
         if not resumed:
             layout.clear(folder)
             write_yaml(args, folder / layout.CONFIG)
-        algorithm.record = RunRecord(folder, args, algorithm)
-        algorithm.record.run["trackers"] = names
+        record = algorithm.run_state.record = RunRecord(folder, args, algorithm)
+        record.run["trackers"] = names
         algorithm.tb_log = Curves(folder, args.use_tensorboard, logs)
-        algorithm.record.begin()
+        record.begin()
 
 
 def _finish(folder: Path, algorithm) -> dict:
     with files.writable(folder):
-        return summarise(algorithm.record.write("complete", algorithm.it), folder)
+        return summarise(algorithm.run_state.record.write("complete", algorithm.it), folder)
 
 
 @contextmanager

@@ -26,22 +26,23 @@ class RecordHook(Hook):
         self.failed = False
 
     def after_train_step(self, algorithm):
-        record, done = algorithm.record, algorithm.it + 1
+        state, done = algorithm.run_state, algorithm.it + 1
+        record = state.record
         if record is not None:
-            evaluated = bool(algorithm.history) and algorithm.history[-1]["it"] == done
+            evaluated = bool(state.history) and state.history[-1]["it"] == done
             record.log(evaluated)
             best = evaluated and algorithm.best_it == algorithm.it
             due = self.due(algorithm, evaluated)
             if evaluated or due:
                 self.write(algorithm, best, due)
             record.last = time.perf_counter()
-        if algorithm.stopping and done < algorithm.num_train_iter:
+        if state.stopping and done < algorithm.num_train_iter:
             raise Interrupted(process_group.from_first(lambda: self.stopped(algorithm)))
 
     def due(self, algorithm, evaluated: bool) -> bool:
         """Whether to save the latest checkpoint now."""
         iterations, minutes = algorithm.args.num_save_iter, algorithm.args.save_minutes
-        if algorithm.stopping or self.is_last_iter(algorithm):
+        if algorithm.run_state.stopping or self.is_last_iter(algorithm):
             return True
         if iterations is None and minutes is None:
             return evaluated
@@ -56,7 +57,8 @@ class RecordHook(Hook):
         Raises:
             UserError: the weights are not finite, or the disk has failed at the last iteration.
         """
-        record = algorithm.record
+        state = algorithm.run_state
+        record = state.record
         try:
             record.write_lines()
             if best or due:
@@ -65,13 +67,13 @@ class RecordHook(Hook):
                     files.replace(record.folder / layout.BEST, content)
                 if due:
                     checkpoint.write_latest(record.folder, content)
-                    algorithm.saved_at = record.folder / layout.LATEST, algorithm.it + 1
+                    state.saved_at = record.folder / layout.LATEST, algorithm.it + 1
                     self.saved_last = time.monotonic()
             record.write("running", algorithm.it + 1)
         except OSError as error:
             what = f"cannot save to {record.folder} ({error.strerror or error})"
             if self.is_last_iter(algorithm):
-                saved = algorithm.saved_at is not None
+                saved = state.saved_at is not None
                 then = "go on from there with --resume" if saved else "start over with --overwrite"
                 raise UserError(
                     f"{what} at the end of the training. {bad_steps.last_good(algorithm)} Make "
@@ -91,10 +93,11 @@ class RecordHook(Hook):
         Raises:
             UserError: it could not be saved at all.
         """
-        if algorithm.saved_at is None:
+        state = algorithm.run_state
+        if state.saved_at is None:
             raise UserError("stopped, but nothing could be saved: the run starts over next time")
-        _, iteration = algorithm.saved_at
-        config = algorithm.record.folder / layout.CONFIG
+        _, iteration = state.saved_at
+        config = state.record.folder / layout.CONFIG
         return (
             f"stopped and saved at iteration {iteration}; resume with: "
             f"python -m metasemi_plugin train --c {shlex.quote(str(config))} --resume"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
 from metasemi_plugin.distributed import collectives
+from metasemi_plugin.run_folder.state import RunState
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # torchrun passes on the Ctrl-C that its processes have seen themselves: seconds in which that is
@@ -25,21 +26,21 @@ LEFT = (
 
 
 @contextmanager
-def stopping_on_signals(algorithm) -> Iterator[None]:
-    """A block in which a signal sets ``algorithm.stop_requested``; a second one kills at once.
+def stopping_on_signals(state: RunState) -> Iterator[None]:
+    """A block in which a signal sets ``state.stop_requested``; a second one kills at once.
 
     Of several processes, one that waits for the others and cannot notice it is ended after a while.
     """
 
     def request(number, frame):
-        algorithm.stop_requested = True
+        state.stop_requested = True
         if collectives.world_size() == 1:
             for each in SIGNALS:
                 signal.signal(each, signal.SIG_DFL)
 
     with (
         on_signals(request) as heard,
-        _watched(algorithm) if heard and collectives.world_size() > 1 else nullcontext(),
+        _watched(state) if heard and collectives.world_size() > 1 else nullcontext(),
     ):
         yield
 
@@ -60,7 +61,7 @@ def on_signals(handler: Callable) -> Iterator[bool]:
 
 
 @contextmanager
-def _watched(algorithm) -> Iterator[None]:
+def _watched(state: RunState) -> Iterator[None]:
     """A block in which a thread ends the process if Python does not get to see a signal.
 
     The system's own handler writes into a pipe even while a message of the other processes is
@@ -76,7 +77,7 @@ def _watched(algorithm) -> Iterator[None]:
         while not over.is_set():
             again = bool(select.select([reader], [], [], 0.1)[0] and os.read(reader, 1))
             waited = time.monotonic() - began
-            stuck = waited > STUCK and not algorithm.stop_requested
+            stuck = waited > STUCK and not state.stop_requested
             if stuck or (again and waited > AT_ONCE and not over.is_set()):
                 print(LEFT, file=sys.stderr, flush=True)
                 os._exit(1)

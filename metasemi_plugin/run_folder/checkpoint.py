@@ -118,7 +118,7 @@ def load(algorithm, folder: Path) -> str | None:
         content = process_group.from_first(path.read_bytes)
         if collectives.rank():
             algorithm.load_model(content)
-    algorithm.saved_at = path, algorithm.it
+    algorithm.run_state.saved_at = path, algorithm.it
     return line
 
 

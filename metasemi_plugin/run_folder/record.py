@@ -47,7 +47,8 @@ class RunRecord:
 
     def __init__(self, folder: Path, args: argparse.Namespace, algorithm):
         self.folder, self.algorithm = folder, algorithm
-        self.saved = algorithm.saved_record  # the state below as the checkpoint has it, or {}
+        # The state below as the checkpoint has it, or {}.
+        self.saved = algorithm.run_state.resumed.get("record", {})
         before = layout.recorded(folder) if self.saved else {}
         split = split_record(algorithm.dataset_dict)
         if self.saved and self.saved["split"] != split.hash:
@@ -104,7 +105,7 @@ class RunRecord:
         return {
             "seconds": self.saved.get("seconds", 0.0) + time.perf_counter() - self.began,
             "statistics_seconds": self.saved.get("statistics_seconds", 0.0)
-            + self.algorithm.statistics_seconds,
+            + self.algorithm.run_state.statistics_seconds,
             "seconds_per_iteration": measured or self.saved.get("seconds_per_iteration"),
             "peak_memory_mb": max(
                 peak_memory_mb(self.algorithm.device), self.saved.get("peak_memory_mb", 0.0)
@@ -119,11 +120,12 @@ class RunRecord:
         now = time.perf_counter()
         if not evaluated:
             self.durations.append(now - self.last)
+        state = self.algorithm.run_state
         for key, value in self.algorithm.log_dict.items():
-            if isinstance(value, Real) and (math.isfinite(value) or not self.algorithm.bad):
+            if isinstance(value, Real) and (math.isfinite(value) or not state.bad):
                 self.logged[key].append(float(value))
         if evaluated:
-            scores = self.algorithm.history[-1]
+            scores = state.history[-1]
             values = {
                 key: statistics.fmean(seen) if key.startswith("train/") else seen[-1]
                 for key, seen in self.logged.items()
@@ -159,8 +161,8 @@ class RunRecord:
             "ended": None if status == "running" else _now(),
             "iterations": iterations,
             **{key: None if v is None else round(v, 6) for key, v in self.state().items()},
-            "bad_steps": self.algorithm.bad_steps,
-            **results(self.algorithm.history, self.algorithm.chosen_on),
+            "bad_steps": self.algorithm.run_state.bad_steps,
+            **results(self.algorithm.run_state.history, self.algorithm.chosen_on),
         }
         files.replace(self.folder / RUN, f"{json.dumps(self.run, indent=2)}\n".encode())
         return self.run

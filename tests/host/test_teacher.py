@@ -89,7 +89,7 @@ def test_precise_ones_are_means_over_clean_batches(build, name, part, number, si
         torch.testing.assert_close(own[f"{layer}.running_var"], var / 5, rtol=1e-10, atol=1e-13)
     assert all(torch.equal(b, students[n]) for n, b in bn_buffers(algorithm.model).items())
     assert torch.equal(torch.get_rng_state(), numbers)
-    assert algorithm.statistics_seconds > 0
+    assert algorithm.run_state.statistics_seconds > 0
 
 
 def test_they_are_recomputed_when_the_weights_have_moved_and_only_then(build, monkeypatch):

@@ -19,6 +19,7 @@ from metasemi_plugin.host.hooks import Hook
 from metasemi_plugin.host.on_device import OnDevice
 from metasemi_plugin.run_folder import environment, record
 from metasemi_plugin.run_folder.lock import holder, locked
+from metasemi_plugin.run_folder.state import RunState
 
 
 def read(folder):
@@ -216,7 +217,7 @@ def test_a_line_holds_means_over_the_iterations_since_the_last(tmp_path, monkeyp
     kept.logged = record.defaultdict(list)
     kept.unwritten, kept.written = [], 0
     (tmp_path / record.METRICS).touch()
-    kept.algorithm = SimpleNamespace(history=[{"it": 2, "eval": 4.0}], bad=False)
+    kept.algorithm = SimpleNamespace(run_state=RunState(history=[{"it": 2, "eval": 4.0}]))
     for kept.algorithm.log_dict, evaluated in (
         ({"train/kept": 0.25, "lr": 2.0, "train/seldom": 7}, False),
         ({"train/kept": 0.75, "lr": 1.0, "train/bad": float("nan"), "text": "x"}, True),
