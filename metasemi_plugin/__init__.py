@@ -23,9 +23,6 @@ def register() -> None:
         ValueError: a name is taken by something else.
         ImportError: semilearn or a part of it cannot be imported.
     """
-    from metasemi_plugin.host import import_semilearn
-
-    import_semilearn()
     from metasemi_plugin.host import registry
 
     registry.register()

@@ -1,14 +1,14 @@
-"""The one room that knows semilearn's internals: device, data streams, hooks, config, runner.
+"""The one room that knows semilearn: device, data streams, hooks, configuration, runner.
 
 By composition and public hooks only; tests/host/test_pins.py holds what is relied on.
 """
 
 import warnings
 
+from metasemi_plugin.host.stand_ins import standing_in
 
-def import_semilearn() -> None:
-    """Import the host without the warnings its dependencies give about each other."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Importing from timm.models.layers", FutureWarning)
-        warnings.filterwarnings("ignore", r"The ``declarative_base\(\)`` function")
-        import semilearn  # noqa: F401
+with warnings.catch_warnings(), standing_in():
+    # What its dependencies say of each other, where they have been imported before.
+    warnings.filterwarnings("ignore", "Importing from timm.models.layers", FutureWarning)
+    warnings.filterwarnings("ignore", r"The ``declarative_base\(\)`` function")
+    import semilearn  # noqa: F401
