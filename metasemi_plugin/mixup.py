@@ -5,20 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metasemi_plugin.config.option import Option
 from metasemi_plugin.distributed import collectives
-
-OPTIONS = [
-    Option(
-        "mixup_partners",
-        str,
-        "batch",
-        "with several processes, where MixUp of this package's algorithms takes partners from: "
-        "batch (that of all processes: the numbers do not depend on how many there are), or rank "
-        "(a process's own part of it: no messages); semilearn's algorithms have rank always",
-    ),
-]
-PARTNERS = ("batch", "rank")
 
 
 class Mixed(NamedTuple):

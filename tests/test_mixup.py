@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from metasemi_plugin.config.options import OPTIONS
 from metasemi_plugin.distributed import collectives
-from metasemi_plugin.mixup import OPTIONS, PARTNERS, mix, mixup, unmixed
+from metasemi_plugin.mixup import mix, mixup, unmixed
 
 
 @pytest.fixture
@@ -103,10 +104,7 @@ def test_the_batch_of_all_processes_is_the_default(as_rank):
     mine = X[5:], Y[5:]
     assert torch.equal(drawn(*mine).partner, drawn(*mine, "batch").partner)
     assert not torch.equal(drawn(*mine).partner, drawn(*mine, "rank").partner)
-    assert [(option.name, option.type, option.default) for option in OPTIONS] == [
-        ("mixup_partners", str, "batch")
-    ]
-    assert PARTNERS == ("batch", "rank")
+    assert OPTIONS["mixup_partners"].default == "batch"
 
 
 @pytest.mark.parametrize("parts", [(2, 3), ()])
@@ -139,6 +137,6 @@ def test_indices_are_where_the_batch_is(as_rank, monkeypatch):
     found = [mixup(x, y, 0.5), unmixed(x, y), mix(x, y, 0.5, torch.arange(10, device="meta"))]
     as_rank(0)
     monkeypatch.setattr(collectives, "all_gather", lambda t, *lengths: torch.cat([t, t]))
-    found += [mixup(x, y, 0.5, partners) for partners in PARTNERS]
+    found += [mixup(x, y, 0.5, partners) for partners in OPTIONS["mixup_partners"].allowed]
     for mixed in found:
         assert (mixed.partner.device, mixed.own.device) == (x.device, x.device)

@@ -94,7 +94,7 @@ def sitting(options: dict, seconds: float | None = None, write: int | None = Non
         RuntimeError: it failed.
     """
     folder = Path(options["save_dir"]) / options["save_name"]
-    resume = checkpoint.exists(folder)
+    resume = layout.has_checkpoint(folder)
     begun = saved(folder)
     shared = mmap.mmap(-1, 8)
     with warnings.catch_warnings():

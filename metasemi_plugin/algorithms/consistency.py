@@ -11,7 +11,6 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from semilearn.algorithms.utils import SSL_Argument
 from semilearn.core import AlgorithmBase
 from torch import Tensor
 
@@ -74,8 +73,6 @@ class Ict(NoConsistency):
     partners: str = "batch"
 
     default_weight = 100.0
-    choices: ClassVar = {"ict_mix": ("probs", "logits")}
-    above_zero: ClassVar = ("ict_alpha",)
 
     @classmethod
     def from_args(cls, args) -> "Ict":
@@ -89,18 +86,6 @@ class Ict(NoConsistency):
             mixed = mixup(x_ulb_w, teacher, self.alpha, self.partners)
             target = mixed.y.softmax(1)
         return F.mse_loss(student_logits(algorithm, mixed.x).softmax(1), target)
-
-    @staticmethod
-    def get_argument() -> list[SSL_Argument]:
-        return [
-            SSL_Argument(
-                "--ict_alpha",
-                float,
-                1.0,
-                "ICT's lambda ~ Beta(alpha, alpha); its authors: SVHN 0.1",
-            ),
-            SSL_Argument("--ict_mix", str, "probs", "ICT's mix of the teacher: probs or logits"),
-        ]
 
 
 class MeanTeacher(NoConsistency):
@@ -150,7 +135,6 @@ class Vat(NoConsistency):
     eps: float
 
     default_weight = 0.3
-    above_zero: ClassVar = ("vat_eps",)
     XI: ClassVar = 0.01
 
     @classmethod
@@ -173,10 +157,6 @@ class Vat(NoConsistency):
     def kl(algorithm: AlgorithmBase, log_p: Tensor, x: Tensor) -> Tensor:
         log_q = student_logits(algorithm, x).log_softmax(1)
         return (log_p.exp() * (log_p - log_q)).sum(1)
-
-    @staticmethod
-    def get_argument() -> list[SSL_Argument]:
-        return [SSL_Argument("--vat_eps", float, 6.0, "length of VAT's perturbation of an image")]
 
 
 def unit(d: Tensor) -> Tensor:

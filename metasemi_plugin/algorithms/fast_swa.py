@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 import torch
 from semilearn.algorithms.meanteacher.meanteacher import MeanTeacher
-from semilearn.algorithms.utils import SSL_Argument
 from semilearn.core.hooks import Hook
 from torch.optim.lr_scheduler import LambdaLR
 
+from metasemi_plugin.algorithms.arguments import arguments
+from metasemi_plugin.config import algorithms as config
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.teacher import Teacher
 
@@ -79,23 +80,7 @@ class FastSWA(MeanTeacher):
 
     @staticmethod
     def get_argument():
-        return [
-            *MeanTeacher.get_argument(),
-            SSL_Argument(
-                "--swa_start",
-                float,
-                180 / 300,
-                "share of the training after which the learning rate goes in cycles, l0",
-            ),
-            SSL_Argument(
-                "--swa_horizon",
-                float,
-                210 / 300,
-                "share of the training at which the first cosine would reach 0, l1",
-            ),
-            SSL_Argument("--swa_cycle", float, 30 / 300, "length of a cycle, as a share, c"),
-            SSL_Argument("--swa_per_cycle", int, 10, "how often a cycle the weights are averaged"),
-        ]
+        return arguments(config.FAST_SWA)
 
 
 class Cycles(NamedTuple):

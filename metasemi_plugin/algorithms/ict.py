@@ -1,10 +1,11 @@
 """Interpolation Consistency Training (Verma et al.)."""
 
 import torch.nn.functional as F
-from semilearn.algorithms.utils import SSL_Argument
 from semilearn.core import AlgorithmBase
 
+from metasemi_plugin.algorithms.arguments import arguments
 from metasemi_plugin.algorithms.consistency import ONE_WEAK, Ict, ema_logits
+from metasemi_plugin.config import algorithms as config
 from metasemi_plugin.forward_mode import sample_losses
 from metasemi_plugin.mixup import mixup
 from metasemi_plugin.ramp import sigmoid_ramp
@@ -34,9 +35,6 @@ class ICT(AlgorithmBase):
 
     ulb_views = ONE_WEAK
     clean_teacher = True
-    choices = Ict.choices
-    above_zero = Ict.above_zero
-    not_negative = ("unsup_warm_up",)
 
     def __init__(self, args, net_builder, tb_log=None, logger=None):
         super().__init__(args, net_builder, tb_log, logger)
@@ -73,9 +71,4 @@ class ICT(AlgorithmBase):
 
     @staticmethod
     def get_argument():
-        return [
-            SSL_Argument(
-                "--unsup_warm_up", float, 0.25, "share of training over which the weight ramps up"
-            ),
-            *Ict.get_argument(),
-        ]
+        return arguments(config.ICT)

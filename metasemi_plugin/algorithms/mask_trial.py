@@ -3,9 +3,10 @@
 import functools
 
 import torch.nn.functional as F
-from semilearn.algorithms.utils import SSL_Argument
 
+from metasemi_plugin.algorithms.arguments import arguments
 from metasemi_plugin.algorithms.variants import AnyWeights
+from metasemi_plugin.config import algorithms as config
 
 
 class MaskTrial(AnyWeights):
@@ -21,9 +22,6 @@ class MaskTrial(AnyWeights):
         tb_log: the host's TensorBoard logger.
         logger: where the host's messages go.
     """
-
-    above_zero = (*AnyWeights.above_zero, "mask_labels")
-    not_negative: tuple[str, ...] = (*AnyWeights.not_negative, "mask_start")
 
     def __init__(self, args, net_builder, tb_log=None, logger=None):
         super().__init__(args, net_builder, tb_log, logger)
@@ -44,12 +42,4 @@ class MaskTrial(AnyWeights):
 
     @staticmethod
     def get_argument():
-        return [
-            *AnyWeights.get_argument(),
-            SSL_Argument(
-                "--mask_labels", int, None, "labelled images that judge, X~; null: the batch's"
-            ),
-            SSL_Argument(
-                "--mask_start", float, 0.0, "share of the training before which all are kept"
-            ),
-        ]
+        return arguments(config.MASK_TRIAL)

@@ -2,13 +2,13 @@
 
 import torch
 import torch.nn.functional as F
-from semilearn.algorithms.utils import SSL_Argument
 from semilearn.core import AlgorithmBase
 from torch import Tensor
 
+from metasemi_plugin.algorithms.arguments import arguments
 from metasemi_plugin.algorithms.consistency import ONE_WEAK, ema_logits
+from metasemi_plugin.config import algorithms as config
 from metasemi_plugin.meta_gradient import (
-    METHODS,
     keep_mask,
     meta_gradient_and_losses,
     weighted_loss,
@@ -42,8 +42,6 @@ class MetaSemi(AlgorithmBase):
 
     ulb_views = ONE_WEAK
     clean_teacher = True
-    choices: dict[str, tuple] = {"meta_gradient": tuple(METHODS)}
-    above_zero: tuple[str, ...] = ("mixup_beta",)
 
     def __init__(self, args, net_builder, tb_log=None, logger=None):
         super().__init__(args, net_builder, tb_log, logger)
@@ -109,12 +107,4 @@ class MetaSemi(AlgorithmBase):
 
     @staticmethod
     def get_argument():
-        return [
-            SSL_Argument("--mixup_beta", float, 0.5, "beta of MixUp's Beta(beta, beta), Eq. 12"),
-            SSL_Argument(
-                "--meta_gradient",
-                str,
-                "forward",
-                "forward (one exact forward-mode sweep) or unrolled (Algorithm 1 as it stands)",
-            ),
-        ]
+        return arguments(config.META_SEMI)

@@ -5,7 +5,9 @@ import torch.nn.functional as F
 from semilearn.algorithms.mixmatch.mixmatch import MixMatch
 from torch import Tensor
 
+from metasemi_plugin.algorithms.arguments import arguments
 from metasemi_plugin.algorithms.consistency import student_logits
+from metasemi_plugin.config import algorithms as config
 
 
 class OriginalMixMatch(MixMatch):
@@ -30,7 +32,6 @@ class OriginalMixMatch(MixMatch):
     """
 
     ulb_views = {"x_ulb_w": "weak", "x_ulb_s": "weak"}
-    above_zero = ("T", "mixup_alpha", "unsup_warm_up")
 
     def __init__(self, args, net_builder, tb_log=None, logger=None):
         args.mixup_manifold = False
@@ -80,7 +81,7 @@ class OriginalMixMatch(MixMatch):
 
     @staticmethod
     def get_argument():
-        return [a for a in MixMatch.get_argument() if a.name != "--mixup_manifold"]
+        return arguments(config.MIXMATCH_ORIGINAL)
 
 
 def mixup_by_sample(x: Tensor, y: Tensor, alpha: float) -> tuple[Tensor, Tensor]:

@@ -1,11 +1,12 @@
 """Smooth Neighbors on Teacher Graphs for Semi-supervised Learning (Luo et al.)."""
 
 import torch
-from semilearn.algorithms.utils import SSL_Argument
 from semilearn.core import AlgorithmBase
 from torch import Tensor
 
+from metasemi_plugin.algorithms.arguments import arguments
 from metasemi_plugin.algorithms.consistency import ema_logits, student_logits
+from metasemi_plugin.config import algorithms as config
 from metasemi_plugin.distributed import collectives
 from metasemi_plugin.ramp import sigmoid_ramp
 
@@ -39,9 +40,6 @@ class SNTG(AlgorithmBase):
     """
 
     ulb_views = {"x_ulb_w": "weak", "x_ulb_s": "weak"}
-    choices = {"sntg_base": ("pimodel", "meanteacher")}
-    above_zero = ("sntg_margin",)
-    not_negative = ("sntg_loss_ratio", "unsup_warm_up")
 
     @staticmethod
     def clean_teacher(args) -> bool:
@@ -109,27 +107,7 @@ class SNTG(AlgorithmBase):
 
     @staticmethod
     def get_argument():
-        return [
-            SSL_Argument(
-                "--sntg_base",
-                str,
-                "pimodel",
-                "whose consistency loss and teacher: pimodel or meanteacher",
-            ),
-            SSL_Argument(
-                "--sntg_loss_ratio",
-                float,
-                0.4,
-                "weight of the loss on features, relative to that of the consistency loss",
-            ),
-            SSL_Argument("--sntg_margin", float, 1.0, "how far apart other classes are pushed, m"),
-            SSL_Argument(
-                "--unsup_warm_up",
-                float,
-                80 / 300,
-                "share of the training over which both weights rise as exp(-5(1-t)^2)",
-            ),
-        ]
+        return arguments(config.SNTG)
 
 
 def neighbour_loss(features: Tensor, classes: Tensor, margin: float) -> Tensor:

@@ -1,9 +1,10 @@
 """Supervised training with MixUp (Zhang et al.)."""
 
 import torch.nn.functional as F
-from semilearn.algorithms.utils import SSL_Argument
 from semilearn.core import AlgorithmBase
 
+from metasemi_plugin.algorithms.arguments import arguments
+from metasemi_plugin.config import algorithms as config
 from metasemi_plugin.forward_mode import sample_losses
 from metasemi_plugin.mixup import mixup
 
@@ -28,7 +29,6 @@ class SupervisedMixup(AlgorithmBase):
     """
 
     ulb_views: dict[str, str] = {}
-    above_zero = ("mixup_alpha",)
 
     def __init__(self, args, net_builder, tb_log=None, logger=None):
         super().__init__(args, net_builder, tb_log, logger)
@@ -56,4 +56,4 @@ class SupervisedMixup(AlgorithmBase):
 
     @staticmethod
     def get_argument():
-        return [SSL_Argument("--mixup_alpha", float, 1.0, "alpha of MixUp's Beta(alpha, alpha)")]
+        return arguments(config.SUPERVISED_MIXUP)

@@ -1,11 +1,12 @@
 """Temporal Ensembling for Semi-Supervised Learning (Laine and Aila)."""
 
 import torch
-from semilearn.algorithms.utils import SSL_Argument, str2bool
 from semilearn.core import AlgorithmBase
 from torch import Tensor
 
+from metasemi_plugin.algorithms.arguments import arguments
 from metasemi_plugin.algorithms.consistency import student_logits
+from metasemi_plugin.config import algorithms as config
 from metasemi_plugin.distributed import collectives
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.ramp import sigmoid_ramp
@@ -39,7 +40,6 @@ class TemporalEnsembling(AlgorithmBase):
     """
 
     ulb_views = {"x_ulb_w": "weak"}
-    not_negative = ("unsup_warm_up",)
 
     def __init__(self, args, net_builder, tb_log=None, logger=None):
         if not 0 <= args.te_alpha < 1:
@@ -126,18 +126,4 @@ class TemporalEnsembling(AlgorithmBase):
 
     @staticmethod
     def get_argument():
-        return [
-            SSL_Argument("--te_alpha", float, 0.6, "decay of the average of predictions, alpha"),
-            SSL_Argument(
-                "--te_weight_by_labels",
-                str2bool,
-                True,
-                "multiply ulb_loss_ratio by the share of labelled images, n_labelled / N",
-            ),
-            SSL_Argument(
-                "--unsup_warm_up",
-                float,
-                80 / 300,
-                "share of the training over which the unsupervised weight rises as exp(-5(1-t)^2)",
-            ),
-        ]
+        return arguments(config.TEMPORAL_ENSEMBLING)

@@ -2,11 +2,12 @@
 
 import torch
 import torch.nn.functional as F
-from semilearn.algorithms.utils import SSL_Argument
 
-from metasemi_plugin.algorithms.consistency import TERMS, Ict, Vat, student_logits
+from metasemi_plugin.algorithms.arguments import arguments
+from metasemi_plugin.algorithms.consistency import TERMS, student_logits
 from metasemi_plugin.algorithms.diagnostics import DiagnosticsHook, KeptHook
 from metasemi_plugin.algorithms.metasemi import MetaSemi
+from metasemi_plugin.config import algorithms as config
 from metasemi_plugin.forward_mode import sample_losses
 from metasemi_plugin.meta_gradient import keep_mask
 from metasemi_plugin.mixup import unmixed
@@ -36,22 +37,6 @@ class Variants(MetaSemi):
         tb_log: the host's TensorBoard logger.
         logger: where the host's messages go.
     """
-
-    choices = {
-        **MetaSemi.choices,
-        "consistency": tuple(TERMS),
-        "teacher": ("ema", "student"),
-        "pseudo_label": ("soft", "onehot"),
-        "mixup_on": ("both", "unlabeled", "labeled", "none"),
-        **Ict.choices,
-    }
-    above_zero = (*MetaSemi.above_zero, *Ict.above_zero, *Vat.above_zero, "assumption1_batches")
-    not_negative: tuple[str, ...] = (
-        "consistency_weight",
-        "consistency_ramp",
-        "assumption1",
-        "image_grid",
-    )
 
     @staticmethod
     def ulb_views(args) -> dict[str, str]:  # type: ignore[override]
@@ -125,56 +110,7 @@ class Variants(MetaSemi):
 
     @staticmethod
     def get_argument():
-        return [
-            *MetaSemi.get_argument(),
-            SSL_Argument(
-                "--consistency",
-                str,
-                "none",
-                "term added to the loss, Eq. 14: none, ict, meanteacher, pimodel, vat",
-            ),
-            SSL_Argument(
-                "--consistency_weight",
-                float,
-                None,
-                "its weight; null: 100 for ict (its authors'), 50 for meanteacher, 10 for pimodel, "
-                "0.3 for vat (USB's)",
-            ),
-            SSL_Argument(
-                "--consistency_ramp", float, 0.25, "share of training over which it ramps up"
-            ),
-            *Ict.get_argument(),
-            *Vat.get_argument(),
-            SSL_Argument(
-                "--teacher",
-                str,
-                "ema",
-                "who labels: ema, or the student (Table 6; ema_m 0 evaluates the student, too)",
-            ),
-            SSL_Argument("--pseudo_label", str, "soft", "soft, or onehot (Table 6)"),
-            SSL_Argument(
-                "--mixup_on",
-                str,
-                "both",
-                "what is mixed: labeled (Eq. 12), unlabeled (Eq. 13), both or none (Table 6)",
-            ),
-            SSL_Argument(
-                "--assumption1",
-                int,
-                0,
-                "measure the ratio of Assumption 1 every so many iterations (Figure 2); 0: never",
-            ),
-            SSL_Argument(
-                "--assumption1_batches", int, 500, "how many batches each of its measurements takes"
-            ),
-            SSL_Argument(
-                "--image_grid",
-                int,
-                None,
-                "show the samples most clearly kept and dropped in TensorBoard every so many "
-                "iterations; null: with each evaluation, 0: never",
-            ),
-        ]
+        return arguments(config.VARIANTS)
 
 
 class AnyWeights(Variants):
@@ -182,8 +118,6 @@ class AnyWeights(Variants):
 
     Meta-Semi (Wang et al., doi 10.26599/AIR.2022.9150011) is with the defaults of both.
     """
-
-    choices = {**Variants.choices, "weights": tuple(WEIGHTS)}
 
     def __init__(self, args, net_builder, tb_log=None, logger=None):
         super().__init__(args, net_builder, tb_log, logger)
@@ -200,13 +134,4 @@ class AnyWeights(Variants):
 
     @staticmethod
     def get_argument():
-        return [
-            *Variants.get_argument(),
-            SSL_Argument(
-                "--weights",
-                str,
-                "binary",
-                "of the samples: binary (Eq. 9), ones or signed, i.e. -1 and 1 (Table 6), "
-                "normalized (Learning to Reweight)",
-            ),
-        ]
+        return arguments(config.ANY_WEIGHTS)

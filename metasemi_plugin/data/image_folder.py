@@ -20,31 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
-from metasemi_plugin.config.option import Option
 from metasemi_plugin.data.arrays import Views
 from metasemi_plugin.data.cache import cached_images
 from metasemi_plugin.data.class_folders import class_names, find_images, some
-from metasemi_plugin.data.decode import RESIZE, decode_files
+from metasemi_plugin.data.decode import decode_files
 from metasemi_plugin.data.notes import Notes
 from metasemi_plugin.data.splits import Images, Splits, make_splits
 from metasemi_plugin.errors import UserError
-
-OPTIONS = [
-    Option(
-        "flip",
-        bool,
-        True,
-        "mirror images left and right at random; false where a mirrored image means something else",
-    ),
-    Option(
-        "resize",
-        str,
-        "crop",
-        "how an image of a folder that is not square becomes so: crop (its edges are cut off), pad "
-        "(black is added), stretch",
-    ),
-]
-RESIZES = tuple(RESIZE)
 
 # Part of the cache's fingerprint: raise it when `decode` makes other pixels from the same files.
 DECODER = 2

@@ -7,31 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from metasemi_plugin.config.option import Option
 from metasemi_plugin.data.long_tail import class_sizes, draw
 from metasemi_plugin.errors import UserError
-
-OPTIONS = [
-    Option(
-        "num_val",
-        int,
-        0,
-        "images of the training set held out, stratified by class, to choose epochs and settings "
-        "on; 0 holds out none",
-    ),
-    Option(
-        "label_folds",
-        int,
-        0,
-        "k of a k-fold cross-validation on the labelled images; 0: no cross-validation",
-    ),
-    Option(
-        "label_fold",
-        int,
-        0,
-        "the fold, 0 to label_folds - 1, that is evaluated on and left out of the training",
-    ),
-]
 
 # One stream of chance a purpose, so that what is drawn for one never moves the other.
 _LABELS, _HOLD_OUT, _FOLDS, UNLABELLED = 1, 2, 3, 4

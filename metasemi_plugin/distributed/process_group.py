@@ -18,11 +18,11 @@ from torch.distributed.rendezvous import rendezvous
 
 from metasemi_plugin.distributed import collectives
 from metasemi_plugin.distributed.rendezvous import meet
+from metasemi_plugin.distributed.torchrun import Gone, in_torchrun
 from metasemi_plugin.errors import UserError
 
 T = TypeVar("T")
 
-TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 # How long one may keep the others waiting, as rank 0 does while it prepares the data.
 PATIENCE = timedelta(minutes=30)
 _GONE = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe", re.IGNORECASE)
@@ -30,15 +30,6 @@ _GONE = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe", r
 
 class Agreed(UserError):
     """What is wrong on one process, as all of them raise it."""
-
-
-class Gone(UserError):
-    """Another process of the run has ended; it has been said."""
-
-
-def in_torchrun() -> bool:
-    """Whether this process is one of several that torchrun has started."""
-    return all(name in os.environ for name in TORCHRUN) and int(os.environ["WORLD_SIZE"]) > 1
 
 
 def restarted() -> bool:
@@ -52,12 +43,6 @@ def restarted() -> bool:
 def local_rank() -> int:
     """Which of this machine's processes this one is, from 0."""
     return int(os.environ["LOCAL_RANK"]) if in_torchrun() else collectives.rank()
-
-
-def speaks(error: UserError | None = None) -> bool:
-    """Whether this process has something to tell people: rank 0 has, if it is not said yet."""
-    first = not in_torchrun() or int(os.environ["RANK"]) == 0
-    return first and not isinstance(error, Gone)
 
 
 @contextmanager

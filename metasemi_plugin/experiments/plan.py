@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metasemi_plugin.config.option import CALL_OPTIONS
+from metasemi_plugin.config.options import NEUTRAL
+from metasemi_plugin.config.resolve import options
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.experiments.records import status
 from metasemi_plugin.experiments.suite import Run
-from metasemi_plugin.host.config import options
-from metasemi_plugin.run_folder import checkpoint, layout
+from metasemi_plugin.run_folder import layout
 from metasemi_plugin.run_folder.lock import holder
 
 # Where and how a run is made. It may be resumed elsewhere; but a complete one on other data or
 # another device is another run, unless it was made on another machine.
-ELSEWHERE = {*checkpoint.NEUTRAL, *CALL_OPTIONS}
+ELSEWHERE = {*NEUTRAL, *CALL_OPTIONS}
 PLACES = ELSEWHERE - {"data_dir", "device", "gpu"}
 # Steps that start a process, with the option of a run that each is.
 STARTS: dict[str, dict[str, bool]] = {
@@ -50,7 +51,7 @@ def next_step(run: Run, overwrite: bool = False) -> Step:
     if record and not other:
         if state == "complete":
             return Step("done")
-        if checkpoint.exists(folder):
+        if layout.has_checkpoint(folder):
             return Step("resume", f"{state} after iteration {record['iterations']}")
     if obstacle := layout.obstacle(folder, run.args):
         return Step(

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import metasemi_plugin
+from metasemi_plugin.config.algorithms import ALGORITHMS
 from metasemi_plugin.config.values import did_you_mean
 from metasemi_plugin.config.yaml_files import load_mapping
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.host.config import resolve
 
 SEEDS = (0, 1, 2)
 # What every run has of its own. The host's weight of the unsupervised loss is the method's to set.
@@ -144,6 +144,8 @@ def suite_of_configs(
         UserError: see `load_suite`.
     """
     metasemi_plugin.register()
+    from metasemi_plugin.host.config import resolve
+
     options, seeds = dict(overrides or {}), SEEDS if seeds is None else seeds
     rows, algorithms, problems = [], [], _bad_seeds(seeds)
     for path in paths:
@@ -210,6 +212,8 @@ def _build(
 ) -> list[Run]:
     """The rows' runs, checked against each other."""
     metasemi_plugin.register()
+    from metasemi_plugin.host.config import resolve
+
     problems = []
     for row in rows:
         taken = [key for key in RESERVED if key in row.options or key in row.vary]
@@ -279,10 +283,7 @@ def _difference(a: Run, b: Run, may_differ: frozenset[str]) -> str | None:
 
 
 def _own(run: Run) -> set[str]:
-    from metasemi_plugin.host.registry import algorithm_class
-
-    arguments = algorithm_class(run.args.algorithm).get_argument()
-    return {argument.name.lstrip("-") for argument in arguments}
+    return {option.name for option in ALGORITHMS[run.args.algorithm].options}
 
 
 def _complain(problems: list[str], at: str = "") -> None:

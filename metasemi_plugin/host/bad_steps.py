@@ -8,20 +8,8 @@ import torch
 from semilearn.core.hooks import ParamUpdateHook
 from torch import Tensor
 
-from metasemi_plugin.config.option import Option
 from metasemi_plugin.distributed import collectives
 from metasemi_plugin.errors import UserError
-
-OPTIONS = [
-    Option(
-        "max_bad_steps",
-        int,
-        10,
-        "consecutive steps with a NaN or infinite loss or gradient after which the run stops; "
-        "fewer are skipped and counted",
-    ),
-]
-
 
 REMEDY = "Lower lr, or use amp_dtype bfloat16 if this is float16"
 

@@ -12,7 +12,6 @@ from semilearn.core.utils import get_dataset
 from torch.utils.data import Dataset
 
 from metasemi_plugin import random_numbers
-from metasemi_plugin.config.option import Option
 from metasemi_plugin.data import DATASETS, PAPER_DATASETS
 from metasemi_plugin.data.arrays import Views
 from metasemi_plugin.data.long_tail import class_sizes
@@ -20,18 +19,6 @@ from metasemi_plugin.data.torchvision_files import one_error
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.rand_augment import rand_augment
 from metasemi_plugin.host.views import host_name_with_views, ulb_views
-
-OPTIONS = [
-    Option(
-        "protocol",
-        str,
-        "usb",
-        "how cifar10, cifar100, svhn and stl10 are split and augmented: usb (as semilearn does, no "
-        "validation images) or paper (Appendix D; num_val images are held out)",
-    ),
-]
-
-PROTOCOLS = ("usb", "paper")
 
 
 class HostDataset(NamedTuple):

@@ -5,13 +5,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch.overrides import TorchFunctionMode
 
-from metasemi_plugin.config.option import Option
 from metasemi_plugin.distributed import collectives, process_group
 from metasemi_plugin.errors import UserError
-
-OPTIONS = [
-    Option("device", str, "auto", "auto (CUDA if there is one, else CPU), cpu, cuda, cuda:N, mps")
-]
 
 
 def resolve_device(name: str) -> torch.device:

@@ -8,10 +8,12 @@ import torch
 import torch.multiprocessing as mp
 from torch.multiprocessing import ProcessExitedException
 
+from metasemi_plugin.config.resolve import settle
 from metasemi_plugin.distributed import collectives, fork_server
-from metasemi_plugin.distributed.process_group import TORCHRUN, joined, together
+from metasemi_plugin.distributed.process_group import joined, together
+from metasemi_plugin.distributed.torchrun import TORCHRUN
 from metasemi_plugin.errors import Interrupted, UserError
-from metasemi_plugin.host.config import resolve, settle
+from metasemi_plugin.host.config import resolve
 from metasemi_plugin.host.device import resolve_device
 from metasemi_plugin.host.runner import run
 from metasemi_plugin.host.stopping import on_signals

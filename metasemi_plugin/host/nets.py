@@ -9,7 +9,6 @@ from semilearn import nets as host_nets
 from semilearn.core.utils import get_net_builder
 from torch import nn
 
-from metasemi_plugin.config.option import Option
 from metasemi_plugin.config.values import unknown
 from metasemi_plugin.distributed import collectives
 from metasemi_plugin.errors import UserError
@@ -17,10 +16,6 @@ from metasemi_plugin.meta_gradient import meta_gradient
 from metasemi_plugin.nets import BACKBONES
 from metasemi_plugin.nets.timm_net import timm_builder
 from metasemi_plugin.nets.weights import evaluated
-
-OPTIONS = [
-    Option("net_args", dict, {}, "keyword arguments for the backbone's builder, e.g. {width: 64}"),
-]
 
 
 def net_builder(args) -> Callable:

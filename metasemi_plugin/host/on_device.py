@@ -14,7 +14,7 @@ from torch.optim.swa_utils import update_bn
 from torch.utils.data import default_collate
 
 from metasemi_plugin import random_numbers
-from metasemi_plugin.config.option import CALL_OPTIONS, Option
+from metasemi_plugin.config.option import CALL_OPTIONS
 from metasemi_plugin.distributed import collectives, process_group
 from metasemi_plugin.distributed.sync_bn import synced
 from metasemi_plugin.errors import UserError
@@ -33,46 +33,7 @@ from metasemi_plugin.host.whole_batch import FlexMatchWhole, SoftMatchWhole
 from metasemi_plugin.run_folder import checkpoint, files
 from metasemi_plugin.run_folder.state import RunState
 
-OPTIONS = [
-    Option(
-        "bn_momentum",
-        float,
-        None,
-        "momentum of BatchNorm's running statistics; null keeps the backbone's own (the host's WRN "
-        "has 0.001, too slow for runs of a few thousand iterations: use 0.1 there)",
-    ),
-    Option(
-        "sync_bn",
-        bool,
-        False,
-        "with several processes: BatchNorm takes the statistics of a batch over all of them, as "
-        "one process would, instead of over each one's own images",
-    ),
-    Option(
-        "sigmoid_ramp",
-        bool,
-        False,
-        "algorithms of the host with unsup_warm_up, and fast_swa: the weight rises as "
-        "exp(-5(1-t)^2), as in the code of their authors, and not linearly",
-    ),
-    Option(
-        "channels_last",
-        str,
-        "auto",
-        "memory format NHWC, in which most convolutions are faster: auto (on where the backbone "
-        "has 2-D convolutions), true, false",
-    ),
-    Option(
-        "amp_dtype",
-        str,
-        "float16",
-        "what amp: true computes in: float16 (with loss scaling) or bfloat16",
-    ),
-]
-
-
 AMP_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
-CHANNELS_LAST = ("auto", "true", "false")
 
 
 class OnDevice:

@@ -11,17 +11,6 @@ from semilearn.core.utils import get_cosine_schedule_with_warmup, get_optimizer
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from metasemi_plugin.config.option import Option
-
-OPTIONS = [
-    Option(
-        "scheduler", str, "cosine", "cosine (the host's, 7/16 of a period), half_cosine, constant"
-    ),
-    Option("nesterov", bool, True, "Nesterov momentum (SGD)"),
-]
-
-OPTIMIZERS = ("SGD", "Adam", "AdamW")
-
 
 def half_cosine(step: int, total: int) -> float:
     """From 1 at step 0 to 0 at step ``total``: (1 + cos(pi t / T)) / 2."""
@@ -34,7 +23,6 @@ def constant(step: int, total: int) -> float:
 
 
 SCHEDULES = {"half_cosine": half_cosine, "constant": constant}
-SCHEDULERS = ("cosine", *SCHEDULES)
 
 
 def build_optimizer(model: nn.Module, args) -> torch.optim.Optimizer:

@@ -21,7 +21,8 @@ from metasemi_plugin.distributed.process_group import (
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.stopping import stopping_on_signals
 from metasemi_plugin.run_folder import checkpoint, files, layout
-from metasemi_plugin.run_folder.lock import holder, in_use, locked
+from metasemi_plugin.run_folder.claim import claim, free
+from metasemi_plugin.run_folder.lock import locked
 from metasemi_plugin.run_folder.results import summarise
 
 
@@ -47,9 +48,9 @@ def run(args: argparse.Namespace) -> dict:
 
     folder = Path(args.save_dir) / args.save_name
     if restarted():
-        args.resume = from_first(lambda: checkpoint.exists(folder))
+        args.resume = from_first(lambda: layout.has_checkpoint(folder))
         args.overwrite = not args.resume
-    from_first(lambda: _free(folder, args))
+    from_first(lambda: free(folder, args))
     random_numbers.seed_all(args.seed)
     logger = logging.Logger("metasemi_plugin.run")
     with no_host_warnings(), ExitStack() as held:
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> dict:
         )
         from_first(lambda: held.enter_context(locked(folder)))
         # Again, as another run may have been here in the meantime.
-        resumed = from_first(lambda: _claim(folder, args))
+        resumed = from_first(lambda: claim(folder, args))
         fallback = checkpoint.load(algorithm, folder) if resumed else None
         from_first(lambda: _begin(folder, args, algorithm, resumed, held))
         with _noted(algorithm.run_state.record, logger, folder):
@@ -143,39 +144,6 @@ def announce(algorithm) -> None:
         )
     for line in lines:
         say(algorithm, line)
-
-
-def _free(folder: Path, args: argparse.Namespace) -> None:
-    """Whether a run may begin here, as far as can be told before it is locked."""
-    if (pid := holder(folder)) is not None:
-        raise in_use(folder, pid)
-    _claim(folder, args)
-
-
-def _claim(folder: Path, args: argparse.Namespace) -> bool:
-    """Whether the run goes on from a checkpoint; else it starts afresh."""
-    if args.resume and args.overwrite:
-        raise UserError("--resume and --overwrite contradict each other; give one of them")
-    there = bool(layout.contents(folder))
-    if args.resume:
-        if not checkpoint.exists(folder):
-            instead = layout.start_over(folder, args) if there else "leave --resume out"
-            raise UserError(
-                f"--resume: there is no checkpoint {folder / checkpoint.LATEST} to go on from: "
-                f"{instead}"
-            )
-        return True
-    obstacle = layout.obstacle(folder, args)
-    if not there or (args.overwrite and obstacle is None):
-        return False
-    ways = ["--resume continues it"] if checkpoint.exists(folder) else []
-    ways += [
-        "--overwrite replaces it"
-        if obstacle is None
-        else f"--overwrite does not replace it, because it {obstacle}",
-        "--save_name NAME takes another",
-    ]
-    raise UserError(f"the run folder {folder} exists; {', '.join(ways)}")
 
 
 @contextmanager

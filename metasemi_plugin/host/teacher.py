@@ -14,35 +14,6 @@ from semilearn.core.utils import EMA
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from metasemi_plugin.config.option import Option
-
-OPTIONS = [
-    Option(
-        "bn_statistics",
-        str,
-        "auto",
-        "BatchNorm statistics of the evaluated average: teacher (its own passes over clean "
-        "unlabelled images move them), precise (recomputed before an evaluation, on bn_batches "
-        "batches), student (the trained net's, as in the host); auto: teacher where the algorithm "
-        "makes such passes, else precise",
-    ),
-    Option(
-        "bn_batches",
-        int,
-        16,
-        "weakly augmented training batches that bn_statistics precise takes: of unlabelled images "
-        "if the algorithm sees any, else of labelled ones",
-    ),
-    Option(
-        "ema_warmup",
-        bool,
-        False,
-        "decay of the parameter average min(1 - 1 / (t + 1), ema_m) after t iterations, as in Mean "
-        "Teacher's and ICT's code; false: ema_m from the start, as in the host",
-    ),
-]
-STATISTICS = ("auto", "teacher", "precise", "student")
-
 
 class Teacher(EMA):
     """An average of a model's parameters, the host's EMA, with BatchNorm statistics of its own.

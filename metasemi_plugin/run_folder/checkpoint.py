@@ -13,41 +13,19 @@ from pathlib import Path
 
 import torch
 
-from metasemi_plugin.config.option import Option
+from metasemi_plugin.config.options import NEUTRAL
 from metasemi_plugin.distributed import collectives, process_group
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.run_folder import files, layout
 from metasemi_plugin.run_folder.layout import LATEST, PREVIOUS, UNUSABLE
 
-OPTIONS = [
-    Option(
-        "num_save_iter",
-        int,
-        None,
-        "save a checkpoint every so many iterations; null: with each evaluation, unless "
-        "save_minutes is set",
-    ),
-    Option("save_minutes", float, None, "save a checkpoint every so many minutes; null: see above"),
-]
-
 VERSION = 2
 _MARK = b"sha256:"
 _COMMENT = len(_MARK) + 64
-# Where a run is and how it is watched and fed: nothing that its results depend on.
-NEUTRAL = (
-    "save_dir", "save_name", "data_dir", "use_tensorboard", "num_workers", "num_log_iter",
-    "num_save_iter", "save_minutes", "max_bad_steps", "device", "gpu",
-    "multiprocessing_distributed", "world_size", "rank", "distributed", "dist_url", "dist_backend",
-)  # fmt: skip
 
 
 class Unusable(Exception):
     """Why a checkpoint cannot be used, as the end of a sentence that begins with its name."""
-
-
-def exists(folder: Path) -> bool:
-    """Whether a run folder has anything to go on from, usable or not."""
-    return any((folder / name).exists() for name in (LATEST, PREVIOUS))
 
 
 def to_bytes(saved: dict) -> bytes:

@@ -22,6 +22,11 @@ def recorded(folder: Path) -> dict:
     return run if isinstance(run, dict) else {}
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a run folder has anything to go on from, usable or not."""
+    return any((folder / name).exists() for name in (LATEST, PREVIOUS))
+
+
 def contents(folder: Path) -> set[str]:
     """Names of what is in a folder, but for a lock; none where there is no folder."""
     return {path.name for path in folder.iterdir()} - {LOCK} if folder.is_dir() else set()

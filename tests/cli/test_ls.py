@@ -3,11 +3,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from semilearn.core.utils import ALGORITHMS
 
-from metasemi_plugin.cli.ls import KINDS, main, reference
+from metasemi_plugin.cli.ls import KINDS, main
+from metasemi_plugin.config import help
+from metasemi_plugin.config.algorithms import ALGORITHMS
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.host.views import supported_algorithms
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,44 +24,23 @@ def test_fits_100_columns_without_trailing_space(capsys, kind):
     assert all(line == line.rstrip() for line in lines)
 
 
-def test_every_algorithm_with_every_argument_and_its_default(capsys):
+def test_every_algorithm_with_every_option_and_its_default(capsys):
     shown, name = {}, None
     for line in printed(capsys, "algorithms"):
         if not line.startswith(" "):
-            name = line.split()[0]
-            shown[name] = {}
+            name, origin, *_ = line.split()
+            assert origin == ALGORITHMS[name].origin
+            shown[name] = []
         elif line.startswith("    --"):
-            option, default, *_ = line.split()
-            shown[name][option] = default
-    assert sorted(shown) == supported_algorithms()
-    for name, options in shown.items():
-        declared = list(ALGORITHMS[name].get_argument())
-        assert options.keys() == {a.name for a in declared}
-        for a in declared:
-            shown_as = options[a.name]
-            if isinstance(a.default, float):
-                assert float(shown_as) == pytest.approx(a.default, rel=1e-3)
-            else:
-                assert shown_as == str(a.default)
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("meanteacher", "arXiv:1703.01780"),
-        ("freematch", "arXiv:2205.07246"),
-        ("softmatch", "https://openreview.net/forum?id=ymt1zQXBDiF"),
-        ("metasemi", "doi 10.26599/AIR.2022.9150011"),
-        ("sntg", "arXiv:1711.00258"),
-        ("supervised", ""),
-    ],
-)
-def test_references(name, expected):
-    assert reference(name, ALGORITHMS[name]) == expected
+            shown[name].append(tuple(line.split()[:2]))
+    assert shown == {
+        name: [(f"--{o.name}", help.shown(o.default)) for o in algorithm.options]
+        for name, algorithm in ALGORITHMS.items()
+    }
 
 
 def test_all_but_supervised_training_have_a_reference():
-    without = {name for name in supported_algorithms() if not reference(name, ALGORITHMS[name])}
+    without = {name for name, algorithm in ALGORITHMS.items() if not algorithm.reference}
     assert without == {"supervised", "fullysupervised"}
 
 

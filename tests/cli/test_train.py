@@ -1,3 +1,7 @@
+import json
+import subprocess
+import sys
+
 import pytest
 
 from metasemi_plugin.cli import train
@@ -56,3 +60,46 @@ def test_with_validation_images_both_errors_are_reported(tiny_run, capsys):
     assert "validation error: last" in out
     assert "test error: last" in out
     assert "(chosen on validation, iteration" in out
+
+
+def modules_after(*words):
+    """Top-level packages that a command line has imported, and its exit status."""
+    code = (
+        "import json, sys\nfrom metasemi_plugin.cli import main\n"
+        "status = main(sys.argv[1:])\n"
+        "print(json.dumps([status, [n.partition('.')[0] for n in sys.modules]]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    status, modules = json.loads(done.stdout.splitlines()[-1])
+    return status, set(modules), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["train", "--help"], 0, ""),
+        (["train", "--help", "ict"], 0, ""),
+        (["ls", "algorithms"], 0, ""),
+        (["ls", "configs"], 0, ""),
+        (["train", "--sed", "1"], 2, "unknown key 'sed'; did you mean 'seed'?"),
+        (["train", "--lr", "-1"], 2, "lr: must be above 0"),
+        (["train", "--net", "cnn31"], 2, "net: unknown 'cnn31'; did you mean 'cnn13'?"),
+        (["train", "--dataset", "digit"], 2, "dataset: unknown 'digit'; did you mean 'digits'?"),
+        (["train", "--c", "gone.yaml"], 2, "cannot read"),
+        (["validate", "gone.yaml"], 2, "cannot read"),
+    ],
+)
+def test_what_needs_no_torch_imports_none(words, status, said):
+    found, modules, err = modules_after(*words)
+    assert (found, said in err) == (status, True)
+    assert modules & {"torch", "numpy", "semilearn", "pandas"} == set()
+
+
+def test_a_folder_that_is_there_is_named_before_torch_is_imported(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "photo.png").touch()
+    words = ["--dataset", "digits", "--save_dir", str(tmp_path), "--save_name", "there"]
+    status, modules, err = modules_after("train", *words)
+    assert status == 2
+    assert "there exists; --overwrite does not replace it, because it holds what no run" in err
+    assert "torch" not in modules

@@ -1,0 +1,36 @@
+"""What the options ``net`` and ``dataset`` name, and a line on each; tests compare them."""
+
+from metasemi_plugin.config.resolve import Problems
+from metasemi_plugin.config.values import unknown
+
+_MNIST = "28x28 grey, by torchvision; MNIST's format"
+DATASETS = {
+    "cifar10": "semilearn's; downloaded, or from cifar-10-python.tar.gz",
+    "cifar100": "semilearn's; downloaded, or from cifar-100-python.tar.gz",
+    "digits": "the 1,797 handwritten digits that come with scikit-learn: nothing to download",
+    "emnist": f"letters and digits (balanced), {_MNIST}",
+    "fashion_mnist": f"clothes, {_MNIST}",
+    "image_folder": "your own images: one folder a class",
+    "kmnist": f"Japanese characters, {_MNIST}",
+    "mnist": f"digits, {_MNIST}",
+    "stl10": "semilearn's; downloaded, or from stl10_binary.tar.gz",
+    "svhn": "semilearn's; downloaded, or from train_32x32.mat, test_32x32.mat, extra_32x32.mat",
+}
+BACKBONES = {
+    **dict.fromkeys(("cnn13", "cnn13_slim"), "metasemi_plugin"),
+    **dict.fromkeys(
+        (
+            "resnet50", "vit_base_patch16_224", "vit_base_patch16_96", "vit_small_patch16_224",
+            "vit_small_patch2_32", "vit_tiny_patch2_32", "wrn_28_2", "wrn_28_8", "wrn_var_37_2",
+        ),
+        "semilearn",
+    ),
+}  # fmt: skip
+
+
+def wrong_names(v: dict) -> Problems:
+    """Names that nothing has which comes with this package."""
+    if v["dataset"] not in DATASETS:
+        yield "dataset", unknown(v["dataset"], DATASETS)
+    if not v["net"].startswith("timm/") and ":" not in v["net"] and v["net"] not in BACKBONES:
+        yield "net", f"{unknown(v['net'], BACKBONES)} (or timm/NAME, or module:function)"
