@@ -17,7 +17,6 @@ import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
 from metasemi_plugin.distributed import collectives
-from metasemi_plugin.distributed.rendezvous import meet
 from metasemi_plugin.distributed.torchrun import Gone, in_torchrun
 from metasemi_plugin.errors import UserError
 
@@ -34,10 +33,11 @@ class Agreed(UserError):
 
 def restarted() -> bool:
     """Whether torchrun has started the processes once more, after one of them had ended."""
-    # Of several machines only those count a restart where a process was the first to end.
-    restarts = torch.tensor(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)))
-    collectives.all_reduce_([restarts])
-    return bool(restarts)
+    return _restarts() > 0
+
+
+def _restarts() -> int:
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
 
 
 def local_rank() -> int:
@@ -70,7 +70,8 @@ def _group() -> Iterator[None]:
         torch.cuda.set_device(local_rank())
         backend = "cpu:gloo,cuda:nccl"
     store, rank, count = next(rendezvous("env://", timeout=PATIENCE))
-    store = dist.PrefixStore(meet(store, rank, count, PATIENCE), store)
+    # torchrun's store outlives its processes, and with it the addresses of those that are gone.
+    store = dist.PrefixStore(f"attempt {_restarts()}", store)
     dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
     try:
         yield

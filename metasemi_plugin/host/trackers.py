@@ -3,12 +3,10 @@
 import argparse
 import os
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-
-import aim
-import wandb
 
 from metasemi_plugin.config.option import CALL_OPTIONS
 from metasemi_plugin.errors import UserError
@@ -43,6 +41,8 @@ def tracking(args: argparse.Namespace, names: dict[str, str]) -> Iterator[list[L
 
 @contextmanager
 def _wandb(args: argparse.Namespace, names: dict[str, str]) -> Iterator[Log]:
+    import wandb
+
     run = wandb.init(
         project=Path(args.save_dir).resolve().name,
         name=args.save_name,
@@ -61,6 +61,10 @@ def _wandb(args: argparse.Namespace, names: dict[str, str]) -> Iterator[Log]:
 
 @contextmanager
 def _aim(args: argparse.Namespace, names: dict[str, str]) -> Iterator[Log]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"The ``declarative_base\(\)`` function")
+        import aim
+
     run = aim.Run(
         run_hash=names.get("aim"),
         force_resume=True,  # nobody else is at it: the run folder is locked

@@ -14,7 +14,7 @@ import torch
 from processes import on_ranks
 from tiny import TINY_RUN
 
-from metasemi_plugin.distributed import process_group
+from metasemi_plugin.distributed import torchrun
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.views import supported_algorithms
 
@@ -122,12 +122,12 @@ def test_a_signal_to_one_stops_all_and_another_number_goes_on(options, tmp_path)
 
 
 def test_rank_0_speaks(monkeypatch):
-    assert process_group.speaks()
+    assert torchrun.speaks()
     for rank in (0, 1):
-        for name, value in zip(process_group.TORCHRUN, (rank, 2, rank, "here", 1), strict=True):
+        for name, value in zip(torchrun.TORCHRUN, (rank, 2, rank, "here", 1), strict=True):
             monkeypatch.setenv(name, str(value))
-        assert process_group.speaks() == process_group.speaks(UserError("bad input")) == (rank == 0)
-        assert not process_group.speaks(process_group.Gone("has been said"))
+        assert torchrun.speaks() == torchrun.speaks(UserError("bad input")) == (rank == 0)
+        assert not torchrun.speaks(torchrun.Gone("has been said"))
 
 
 def test_one_that_waits_in_vain_is_not_deaf():
