@@ -16,15 +16,16 @@ from metasemi_plugin.algorithms import ALGORITHMS
 from metasemi_plugin.host.config import resolve
 from metasemi_plugin.host.nets import net_builder
 from metasemi_plugin.host.on_device import on_device
+from metasemi_plugin.host.rand_augment import rand_augment
 from metasemi_plugin.host.views import supported_algorithms
 
 ONE_WEAK = {"x_ulb_w": "weak"}
 TWO_WEAK = {"x_ulb_w": "weak", "x_ulb_s": "weak"}
-WEAK_STRONG = {"x_ulb_w": "weak", "x_ulb_s": "strong"}
+WEAK_STRONG = {"x_ulb_w": "weak", "x_ulb_s": rand_augment}
 REMIXMATCH = {
     "x_ulb_w": "weak",
-    "x_ulb_s_0": "strong",
-    "x_ulb_s_1": "strong",
+    "x_ulb_s_0": rand_augment,
+    "x_ulb_s_1": rand_augment,
     "x_ulb_s_0_rot": "rotated",
 }
 

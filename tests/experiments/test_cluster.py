@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from metasemi_plugin.cli import compare as compare_command
 from metasemi_plugin.errors import Interrupted, UserError
-from metasemi_plugin.experiments import cluster, compare
+from metasemi_plugin.experiments import cluster
 from metasemi_plugin.experiments.cluster import Jobs, Training
 from metasemi_plugin.experiments.compare import make
 from metasemi_plugin.experiments.records import read
@@ -85,16 +86,16 @@ def test_what_is_not_there_is_named(slurm, suite, tmp_path, monkeypatch):
     suite()
     words = [str(tmp_path / "suite.yaml"), "--slurm-time", "3"]
     with pytest.raises(UserError, match="--slurm-time: needs --executor slurm"):
-        compare.main(words)
+        compare_command.main(words)
 
 
 def test_the_command_line_of_slurm(suite, inside, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(compare, "_executor", lambda *what: asked.append(what) or inside)
+    monkeypatch.setattr(compare_command, "_executor", lambda *what: asked.append(what) or inside)
     suite()
     words = [str(tmp_path / "suite.yaml"), "--save_dir", str(tmp_path / "runs"), "--seeds", "0"]
     words += ["--executor", "slurm", "--slurm-partition", "gpu", "--slurm-gpus-per-task=1"]
-    assert compare.main(words) == 0
+    assert compare_command.main(words) == 0
     assert asked == [("slurm", 2, {"slurm_partition": "gpu", "slurm_gpus_per_task": "1"})]
 
 

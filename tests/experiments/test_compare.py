@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 import metasemi_plugin
+from metasemi_plugin.cli import compare as compare_command
 from metasemi_plugin.data import DATASETS
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.experiments import compare, execute
@@ -21,12 +22,12 @@ TIMES = ["seconds", "train/prefetch_time"]
 @pytest.fixture
 def command(inside, monkeypatch, suite, tmp_path):
     """command(*words): the exit status of compare on the suite, which runs in this process."""
-    monkeypatch.setattr(compare, "Processes", lambda jobs: inside)
+    monkeypatch.setattr(compare_command, "Processes", lambda jobs: inside)
 
     def command(*words):
         suite()
         words = (str(tmp_path / "suite.yaml"), "--save_dir", str(tmp_path / "runs"), *words)
-        return compare.main(list(words))
+        return compare_command.main(list(words))
 
     return command
 
@@ -177,7 +178,7 @@ class Endless:
 
 def test_ctrl_c_stops_all_runs_under_way(command, monkeypatch, capsys):
     endless = Endless()
-    monkeypatch.setattr(compare, "Processes", lambda jobs: endless)
+    monkeypatch.setattr(compare_command, "Processes", lambda jobs: endless)
     monkeypatch.setattr(execute.time, "sleep", lambda seconds: None)
     assert command("--seeds", "0", "1", "--jobs", "2") == 130
     two = ["tiny_supervised_seed0", "tiny_supervised_seed1"]

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 import pytest
 from ruamel.yaml import YAML
 
+from metasemi_plugin.cli import tune as tune_command
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.experiments import tune
 from metasemi_plugin.experiments.tune import choose, suite_of_folds, table
 
 
@@ -19,11 +19,11 @@ def config(tmp_path, tiny_run):
 
 @pytest.fixture
 def command(config, inside, monkeypatch, tmp_path):
-    monkeypatch.setattr(tune, "Processes", lambda jobs: inside)
+    monkeypatch.setattr(tune_command, "Processes", lambda jobs: inside)
 
     def command(*words):
         common = ["--c", str(config), "--save_dir", str(tmp_path / "runs"), "--folds", "2"]
-        return tune.main([*common, "--betas", "0.3", "0.7", *words])
+        return tune_command.main([*common, "--betas", "0.3", "0.7", *words])
 
     return command
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from metasemi_plugin.cli import validate as validate_command
 from metasemi_plugin.config.yaml_files import load_mapping
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.experiments import validate
@@ -200,12 +201,12 @@ def test_the_iterations_of_table_5_are_in_proportion_to_its_times():
 
 
 def test_the_command_prints_every_suite_or_one_error(capsys, tmp_path):
-    assert validate.main([str(SUITES / "table3.yaml"), str(SUITES / "table2.yaml")]) == 0
+    assert validate_command.main([str(SUITES / "table3.yaml"), str(SUITES / "table2.yaml")]) == 0
     out = capsys.readouterr().out
     assert "Table 3: STL-10" in out
     assert out.index("10 runs, seeds 0 1 2 3 4") < out.index("110 runs")
     broken = tmp_path / "broken.yaml"
     broken.write_text(f"columns: {{a: {{x: {SUITES}/../nothing.yaml}}}}\n")
     with pytest.raises(UserError, match=r"row 'x'.*cannot read"):
-        validate.main([str(SUITES / "table3.yaml"), str(broken)])
+        validate_command.main([str(SUITES / "table3.yaml"), str(broken)])
     assert capsys.readouterr().out == ""
