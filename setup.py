@@ -18,6 +18,7 @@ setup(
     package_data={
         "metasemi_plugin.experiments": ["published.csv"],
         "metasemi_plugin.experiments.report": ["page.html.j2"],
+        "metasemi_plugin.model": ["page.html.j2"],
     },
     python_requires=">=3.10",
     install_requires=[

@@ -8,6 +8,7 @@ from collections.abc import Callable
 __version__ = "0.1.0"
 __all__ = [
     "compare",
+    "load",
     "register",
     "register_algorithm",
     "register_backbone",
@@ -100,3 +101,18 @@ def compare(what, seeds=None, jobs: int = 1, **options) -> list:
     from metasemi_plugin.experiments.compare import compare
 
     return compare(what, seeds, jobs, **options)
+
+
+def load(path, device="cpu"):
+    """The model that a training left in its folder, to be used: see `model.predictor.Predictor`.
+
+    Args:
+        path: a run folder, or its folder ``model/`` by itself.
+        device: of torch.
+
+    Raises:
+        UserError: there is no model, or it cannot be used; one line that says why.
+    """
+    from metasemi_plugin.model.predictor import load
+
+    return load(path, device)

@@ -2,6 +2,8 @@ import pytest
 import torch
 from tiny import TINY_RUN
 
+from metasemi_plugin.config.algorithms import ALGORITHMS
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _registered():
@@ -15,6 +17,15 @@ def _one_thread():
     # Tiny nets are faster on one thread, and sums have one order.
     torch.set_num_threads(1)
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _declared():
+    """An algorithm that a test registers is declared with it, and gone after it."""
+    before = dict(ALGORITHMS)
+    yield
+    ALGORITHMS.clear()
+    ALGORITHMS.update(before)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from semilearn.core.utils import ALGORITHMS
 from metasemi_plugin.data.splits import Images, make_splits
 from metasemi_plugin.host import on_device
 from metasemi_plugin.host.config import resolve
+from metasemi_plugin.host.datasets import Built
 from metasemi_plugin.host.nets import net_builder
 from metasemi_plugin.host.views import ulb_views
 
@@ -194,7 +195,7 @@ def fake_splits(args):
         few, ulb_views(args), train=train, test=test, class_names=names, flip=False
     )
     parts = ("train_lb", "train_ulb", "eval", "test")
-    return {part: getattr(splits, part) for part in parts}, splits.chosen_on
+    return Built({p: getattr(splits, p) for p in parts}, splits.chosen_on, names)
 
 
 def kinds():

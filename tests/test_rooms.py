@@ -30,6 +30,7 @@ BELOW = {
     "distributed": {"host", "data", "experiments", "cli", "bench", "algorithms", "run_folder"},
     "nets": {"host", "data", "experiments", "cli", "bench", "algorithms", "run_folder"},
     "data": {"host", "experiments", "cli", "bench", "algorithms", "nets", "run_folder"},
+    "model": {"experiments", "cli", "bench", "algorithms"},
     "algorithms": {"data", "experiments", "cli", "bench", "nets", "run_folder"},
     "host": {"experiments", "cli", "bench"},
     "bench": {"experiments", "cli"},

@@ -16,6 +16,7 @@ COMMANDS = {
     "compare": "Make the runs of a suite that are missing: compare SUITE_OR_CONFIGS...",
     "tune": "Choose beta by cross-validation on the labeled images: tune --c CONFIG",
     "report": "Tables, pictures and a page of records: report SUITE_OR_RUN_FOLDERS...",
+    "predict": "Classes of images, by the model of a run: predict RUN IMAGES...",
     "inspect": "What trained nets fit, and what their mask selects by: inspect RUN_FOLDERS",
 }
 

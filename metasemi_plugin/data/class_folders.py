@@ -110,6 +110,15 @@ def some(names: Sequence[str]) -> str:
     return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
 
 
+def images_below(folder: Path) -> list[str]:
+    """All image files below a folder, sorted.
+
+    Raises:
+        UserError: there are none.
+    """
+    return _images_below(folder, Counter())
+
+
 def _images_below(folder: Path, left_out: Counter[str], needed: bool = True) -> list[str]:
     """All image files, sorted; links to folders below are not followed, so there are no loops."""
     found, others = [], Counter[str]()

@@ -135,7 +135,13 @@ def decode(file: str, size: int, resize: str = "crop", ranges: Ranges | None = N
     Returns:
         uint8 (size, size, 3).
     """
-    image, _ = _open(file)
+    return decode_image(_open(file)[0], size, resize, ranges)
+
+
+def decode_image(
+    image: Image.Image, size: int, resize: str = "crop", ranges: Ranges | None = None
+) -> np.ndarray:
+    """An image that is open already; see `decode`."""
     if kind := _deep(image):
         values = np.asarray(image).astype(np.float64)
         low, high = (ranges or {}).get(kind) or _span(values)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from semilearn.core.utils import get_dataset
 from torch.utils.data import Dataset
+from torchvision.transforms import Normalize
 
 from metasemi_plugin import random_numbers
 from metasemi_plugin.data import DATASETS, PAPER_DATASETS
@@ -36,15 +37,30 @@ HOST_DATASETS = {
 }
 
 
+# Of semilearn's data sets, which do not keep them; of cifar100 the numbers stand for themselves.
+CLASSES = {
+    "cifar10": ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship",
+                "truck"],
+    "stl10": ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"],
+}  # fmt: skip
+
+
 def dataset_names() -> list[str]:
     """Names that the option ``dataset`` takes, sorted."""
     return sorted([*DATASETS, *HOST_DATASETS])
 
 
-def build_splits(args) -> tuple[dict[str, Dataset | None], str]:
-    """train_lb, train_ulb, eval and test (or None) for the run described by ``args``.
+class Built(NamedTuple):
+    """`parts`: train_lb, train_ulb, eval and test (or None). `chosen_on`: what eval holds,
+    "validation" images, or those of the "test" set. `class_names`: one a class, in order."""
 
-    And what eval holds: "validation" images, or those of the "test" set.
+    parts: dict[str, Dataset | None]
+    chosen_on: str
+    class_names: list[str]
+
+
+def build_splits(args) -> Built:
+    """The data of the run described by ``args``.
 
     Raises:
         UserError: the data are missing or do not fit the options.
@@ -52,12 +68,25 @@ def build_splits(args) -> tuple[dict[str, Dataset | None], str]:
     build = DATASETS.get(args.dataset)
     if build is None:
         if args.protocol == "usb":
-            return _host_splits(args), "test"
+            return Built(_host_splits(args), "test", CLASSES.get(args.dataset, _numbers(args)))
         build = PAPER_DATASETS[args.dataset]
     views: Views = {k: rand_augment if v == "strong" else v for k, v in ulb_views(args).items()}
     splits = build(args, views)
     parts = {part: getattr(splits, part) for part in ("train_lb", "train_ulb", "eval", "test")}
-    return parts, splits.chosen_on
+    return Built(parts, splits.chosen_on, splits.class_names)
+
+
+def normalisation(part: Any) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel that a part is normalised with."""
+    if hasattr(part, "mean"):
+        return list(part.mean), list(part.std)
+    steps = part.transform.transforms
+    found = next(step for step in steps if isinstance(step, Normalize))
+    return list(found.mean), list(found.std)
+
+
+def _numbers(args) -> list[str]:
+    return [str(number) for number in range(args.num_classes)]
 
 
 def _host_splits(args) -> dict[str, Dataset | None]:

@@ -90,7 +90,8 @@ class OnDevice:
         self.num_iter_per_epoch = -(-self.num_train_iter // self.epochs)
 
     def set_dataset(self):
-        splits, self.chosen_on = process_group.one_first(lambda: build_splits(self.args))
+        built = process_group.one_first(lambda: build_splits(self.args))
+        splits, self.chosen_on, self.class_names = built
         self.args.lb_dest_len, self.args.ulb_dest_len = (
             len(splits["train_lb"]),
             len(splits["train_ulb"]),

@@ -9,6 +9,9 @@ from semilearn.core.hooks import Hook
 from metasemi_plugin.distributed import process_group
 from metasemi_plugin.errors import Interrupted, UserError
 from metasemi_plugin.host import bad_steps
+from metasemi_plugin.host.datasets import normalisation
+from metasemi_plugin.model import folder
+from metasemi_plugin.model.description import Description
 from metasemi_plugin.run_folder import checkpoint, files, layout
 
 
@@ -65,6 +68,8 @@ class RecordHook(Hook):
                 content = checkpoint.to_bytes(finite(algorithm, algorithm.get_save_dict()))
                 if best:
                     files.replace(record.folder / layout.BEST, content)
+                if best or (self.is_last_iter(algorithm) and algorithm.chosen_on == "test"):
+                    write_model(algorithm)
                 if due:
                     checkpoint.write_latest(record.folder, content)
                     state.saved_at = record.folder / layout.LATEST, algorithm.it + 1
@@ -102,6 +107,43 @@ class RecordHook(Hook):
             f"stopped and saved at iteration {iteration}; resume with: "
             f"python -m metasemi_plugin train --c {shlex.quote(str(config))} --resume"
         )
+
+
+def write_model(algorithm) -> None:
+    """The evaluated net as the run's model.
+
+    Where there are validation images it is the best on them. Where there are none, the best on
+    test images would flatter itself: it only stands in until the end, and is the last one then.
+    """
+    args, state = algorithm.args, algorithm.run_state
+    last = algorithm.chosen_on == "test" and algorithm.it + 1 == algorithm.num_train_iter
+    best = f"the best until then on {algorithm.chosen_on} images"
+    mean, std = normalisation(algorithm.dataset_dict["train_lb"])
+    errors = {"eval": algorithm.chosen_on, "test": "test"}
+    scores = state.history[-1]
+    run = {key: getattr(args, key) for key in _OF_RUN} | {
+        "iteration": scores["it"],
+        "errors": {name: scores[part] for part, name in errors.items() if part in scores},
+    }
+    description = Description(
+        net=args.net,
+        net_args=args.net_args,
+        channels_last=algorithm.image_format is torch.channels_last,
+        classes=algorithm.class_names,
+        img_size=args.img_size,
+        channels=len(mean),
+        mean=mean,
+        std=std,
+        resize=args.resize,
+        ranges=state.record.run["data"]["ranges"],
+        run=run,
+        chosen="the last" if last else best,
+        versions=state.record.run["versions"],
+    )
+    folder.write(state.record.folder, algorithm.ema_model.state_dict(), description)
+
+
+_OF_RUN = ("algorithm", "dataset", "num_labels", "seed", "num_train_iter")
 
 
 def finite(algorithm, saved: dict) -> dict:

@@ -8,6 +8,10 @@ LOCK, CONFIG, LOG, CURVES = ".lock", "config.yaml", "log.txt", "tensorboard"
 RUN, METRICS, SPLIT = "run.json", "metrics.jsonl", "split.npz"
 LATEST, PREVIOUS, BEST = "latest_model.pth", "previous_model.pth", "model_best.pth"
 UNUSABLE = f"{LATEST}.unusable"
+MODEL = "model"
+WEIGHTS, DESCRIPTION, CARD = "model.safetensors", "model.json", "README.md"
+NEW_WEIGHTS = f"{WEIGHTS}.new"
+_OF_MODEL = {WEIGHTS, DESCRIPTION, CARD, NEW_WEIGHTS}
 _FILES = {LOCK, CONFIG, LOG, RUN, METRICS, SPLIT, LATEST, PREVIOUS, BEST, UNUSABLE}
 # What there is of a run that was cut off before its record was written.
 _BEFORE_RECORD = {CONFIG, SPLIT, METRICS, CURVES}
@@ -64,8 +68,8 @@ def clear(folder: Path) -> None:
         if path.name == LOCK or not _written(path):
             continue
         if path.is_dir():
-            for events in path.iterdir():
-                events.unlink()
+            for file in path.iterdir():
+                file.unlink()
             path.rmdir()
         else:
             path.unlink()
@@ -77,8 +81,14 @@ def _written(path: Path) -> bool:
         return False
     if path.name == CURVES:
         return path.is_dir() and all(_is_curve(file) for file in path.iterdir())
+    if path.name == MODEL:
+        return path.is_dir() and all(_is_of_model(file) for file in path.iterdir())
     return path.name.removesuffix(".part") in _FILES and path.is_file()
 
 
 def _is_curve(file: Path) -> bool:
     return file.name.startswith("events.out.tfevents.") and file.is_file()
+
+
+def _is_of_model(file: Path) -> bool:
+    return file.name.removesuffix(".part") in _OF_MODEL and file.is_file()

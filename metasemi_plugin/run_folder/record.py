@@ -68,6 +68,7 @@ class RunRecord:
             "config": {k: v for k, v in sorted(vars(args).items()) if k not in CALL_OPTIONS},
             "split": {"hash": split.hash, "file": SPLIT if split.positions else None},
             "data": split.notes._asdict(),
+            "classes": algorithm.class_names,
             "git": checkout(),
             "versions": versions(),
             "hardware": hardware(algorithm.device),

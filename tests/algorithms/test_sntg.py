@@ -100,7 +100,7 @@ def test_equal_features_of_other_classes_have_no_nan_gradient():
     [
         ("sntg_base", "meanteecher", "unknown 'meanteecher'; did you mean 'meanteacher'"),
         ("sntg_margin", 0.0, "must be above 0"),
-        ("sntg_loss_ratio", -1.0, "must not be below 0"),
+        ("sntg_loss_ratio", -1.0, "must be at least 0"),
     ],
 )
 def test_wrong_options_are_errors(build, option, value, message):

@@ -221,7 +221,7 @@ def test_run_folder_holds_config_log_record_and_curves(tiny_run):
     names = {p.name for p in folder.iterdir()}
     models = {"latest_model.pth", "previous_model.pth", "model_best.pth"}
     record = {"run.json", "metrics.jsonl", "split.npz"}
-    assert names == {*models, *record, "config.yaml", "log.txt", "tensorboard", ".lock"}
+    assert names == {*models, *record, "config.yaml", "log.txt", "model", "tensorboard", ".lock"}
     log = (folder / "log.txt").read_text()
     assert "6/6  loss" in log
     assert "kept" in log

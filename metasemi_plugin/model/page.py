@@ -1,0 +1,39 @@
+"""Predictions as one HTML page that needs nothing beside it."""
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image, ImageOps
+
+SIDE = 96
+
+
+def page(rows: Sequence[Any], title: str) -> str:
+    """A thumbnail of each image with its classes, the least confident first.
+
+    Args:
+        rows: each with ``file`` and ``ranked``, (class, probability) pairs, most probable first.
+        title: of the page.
+    """
+    environment = Environment(
+        loader=PackageLoader("metasemi_plugin.model", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    doubtful = sorted(rows, key=lambda row: row.ranked[0][1])
+    shown = [(row.file, row.ranked, _thumbnail(row.file)) for row in doubtful]
+    return environment.get_template("page.html.j2").render(title=title, rows=shown, side=SIDE)
+
+
+def _thumbnail(file: str) -> str:
+    with Image.open(file) as opened:
+        image = ImageOps.exif_transpose(opened).convert("RGB")
+    image.thumbnail((SIDE, SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
