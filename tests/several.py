@@ -96,14 +96,12 @@ def steps(options: dict) -> dict:
     algorithm.ema_model.double()
     if hasattr(algorithm, "ensemble"):
         algorithm.ensemble = algorithm.ensemble.double()
-    process, step = algorithm.process_batch, algorithm.train_step
+    to_device, step = algorithm.to_device, algorithm.train_step
     masks, logs = [], []
 
-    def double(*args, **kwargs):
-        return {
-            k: v.double() if v.is_floating_point() else v
-            for k, v in process(*args, **kwargs).items()
-        }
+    def double(batch):
+        found = to_device(batch)
+        return {k: v.double() if v.is_floating_point() else v for k, v in found.items()}
 
     @functools.wraps(step)
     def noting(**batch):
@@ -130,7 +128,7 @@ def steps(options: dict) -> dict:
             logged = {k: v for k, v in algorithm.log_dict.items() if not k.endswith("_time")}
             logs.append({"loss": loss, **logged})
 
-    algorithm.process_batch, algorithm.train_step = double, noting
+    algorithm.to_device, algorithm.train_step = double, noting
     algorithm.register_hook(Note(), "Note", "LOWEST")
     before = {k: v.clone() for k, v in algorithm.model.state_dict().items()}
     algorithm.train()

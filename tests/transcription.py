@@ -42,9 +42,10 @@ def double_batches(algorithm):
 
 def one_step(algorithm, batch):
     torch.manual_seed(SEED)
+    algorithm.call_hook("before_train_step", "ParamUpdateHook")
     algorithm.out_dict, algorithm.log_dict = algorithm.train_step(**batch)
-    algorithm.call_hook("after_train_step", "ParamUpdateHook")
-    algorithm.call_hook("after_train_step", "EMAHook")
+    for name in ("ParamUpdateHook", "StepLogHook", "EMAHook"):
+        algorithm.call_hook("after_train_step", name)
 
 
 class Transcription:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from metasemi_plugin.distributed import collectives
 from metasemi_plugin.mixup import mixup
+from metasemi_plugin.step_inputs import from_host
 
 ONE_WEAK = {"x_ulb_w": "weak"}
 TWO_WEAK = {"x_ulb_w": "weak", "x_ulb_s": "weak"}
@@ -147,8 +148,9 @@ class Vat(NoConsistency):
                 log_p = student_logits(algorithm, x_ulb_w).log_softmax(1)
             # Of all processes' images, as they draw the same numbers.
             shape = collectives.world_size() * len(x_ulb_w), *x_ulb_w.shape[1:]
-            noise = torch.randn(shape, dtype=x_ulb_w.dtype)[collectives.own(shape[0])]
-            d = self.XI * unit(noise.to(x_ulb_w.device))
+            own, dtype = collectives.own(shape[0]), x_ulb_w.dtype
+            noise = from_host(lambda: torch.randn(shape, dtype=dtype)[own], x_ulb_w.device)
+            d = self.XI * unit(noise)
             d.requires_grad_()
             (gradient,) = torch.autograd.grad(self.kl(algorithm, log_p, x_ulb_w + d).sum(), d)
             return self.kl(algorithm, log_p, x_ulb_w + self.eps * unit(gradient)).mean()

@@ -23,28 +23,38 @@ class KeptHook(Hook):
     several processes come to the same numbers.
     """
 
+    in_step = True
+
+    def before_run(self, algorithm):
+        targets = algorithm.dataset_dict["train_ulb"].targets
+        self.targets = (
+            None if targets is None else torch.as_tensor(targets, device=algorithm.device)
+        )
+
     def after_train_step(self, algorithm):
-        out, targets = algorithm.out_dict, algorithm.dataset_dict["train_ulb"].targets
+        out = algorithm.out_dict
         keep, ulb, y_ulb = (out["weights"] > 0).to(out["weights"].dtype), out["ulb"], out["y_ulb"]
         shares = kept_shares(keep, ulb, num_lb=len(keep) - len(y_ulb))
-        accuracy = pseudo_label_accuracy(keep, ulb, y_ulb, out["idx_ulb"], targets)
+        accuracy = pseudo_label_accuracy(keep, ulb, y_ulb, out["idx_ulb"], self.targets)
         algorithm.process_log_dict(algorithm.log_dict, **shares, **accuracy)
 
 
-def kept_shares(keep: Tensor, ulb: Mixed, num_lb: int) -> dict[str, float]:
+def kept_shares(keep: Tensor, ulb: Mixed, num_lb: int) -> dict[str, Tensor]:
     """Share of kept samples among all, and among those that are mostly labeled or unlabeled."""
     labeled = ulb.dominant < collectives.world_size() * num_lb
     of = torch.stack([torch.ones_like(labeled), labeled, ~labeled]).to(keep.dtype)
     kept, samples = of @ keep, of.sum(dim=1)
     collectives.all_reduce_([kept, samples])
     names = ("kept", "kept_labelled", "kept_unlabelled")
-    return dict(zip(names, (kept / samples).tolist(), strict=True))
+    return dict(zip(names, kept / samples, strict=True))
 
 
 def pseudo_label_accuracy(
-    keep: Tensor, ulb: Mixed, y_ulb: Tensor, idx_ulb: Tensor | None, targets
-) -> dict[str, float]:
+    keep: Tensor, ulb: Mixed, y_ulb: Tensor, idx_ulb: Tensor | None, targets: Tensor | None
+) -> dict[str, Tensor]:
     """Accuracy of the pseudo labels in kept and in dropped samples, where the truth is known.
+
+    NaN where there is none of them.
 
     A mixed sample counts for the unlabeled image that makes up the larger part of it. It is a
     diagnosis for benchmark data: the truth is used nowhere else.
@@ -54,11 +64,11 @@ def pseudo_label_accuracy(
         ulb: U~.
         y_ulb: pseudo labels, (U, C).
         idx_ulb: places of the unlabeled images in their set, (U,), or None.
-        targets: true classes of the unlabeled set, -1 where unknown, or None.
+        targets: true classes of the unlabeled set, (N,), -1 where unknown, or None.
     """
     if idx_ulb is None or targets is None:
         return {}
-    truth = torch.as_tensor(targets[idx_ulb.cpu().numpy()], device=y_ulb.device)
+    truth = targets[idx_ulb]
     right = (y_ulb.argmax(dim=1) == truth).long()
     verdict = collectives.all_gather(torch.where(truth >= 0, right, -1))
     place = ulb.dominant - collectives.world_size() * (len(keep) - len(y_ulb))
@@ -66,8 +76,8 @@ def pseudo_label_accuracy(
     parts = torch.stack([judged & (keep == 1), judged & (keep == 0)]).long()
     count, right = parts.sum(dim=1), (parts * verdict[place]).sum(dim=1)
     collectives.all_reduce_([count, right])
-    counts = zip(("kept", "dropped"), right.tolist(), count.tolist(), strict=True)
-    return {f"pseudo_label_acc_{name}": r / n for name, r, n in counts if n}
+    names = ("pseudo_label_acc_kept", "pseudo_label_acc_dropped")
+    return dict(zip(names, right / count, strict=True))
 
 
 class DiagnosticsHook(Hook):

@@ -75,7 +75,7 @@ class MetaSemi(AlgorithmBase):
         seen = {"teacher": teacher, "y_ulb": y_ulb, "lb": lb, "ulb": ulb}
         out_dict = self.process_out_dict(loss=loss, meta_gradient=gradient, weights=weights, **seen)
         confidence = self.compute_prob(teacher).max(dim=1).values.mean()
-        log_dict = self.process_log_dict(loss=loss.item(), teacher_confidence=confidence.item())
+        log_dict = self.process_log_dict(loss=loss.detach(), teacher_confidence=confidence)
         return out_dict, log_dict
 
     def teacher_logits(self, x_ulb_w: Tensor) -> Tensor:

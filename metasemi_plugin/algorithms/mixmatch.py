@@ -8,6 +8,7 @@ from torch import Tensor
 from metasemi_plugin.algorithms.arguments import arguments
 from metasemi_plugin.algorithms.consistency import student_logits
 from metasemi_plugin.config import algorithms as config
+from metasemi_plugin.step_inputs import from_host
 
 
 class OriginalMixMatch(MixMatch):
@@ -55,7 +56,7 @@ class OriginalMixMatch(MixMatch):
             x = torch.cat([x_lb, x_ulb_w, x_ulb_s])
             y = torch.cat([F.one_hot(y_lb, self.num_classes).to(guess.dtype), guess, guess])
             x, y = mixup_by_sample(x, y, self.mixup_alpha)
-            order = interleaving(len(x), num_lb).to(x.device)
+            order = from_host(lambda: interleaving(len(x), num_lb), x.device)
             batches = x[order].split(num_lb)
             logits = [self.model(batches[0])["logits"]]
             logits += [student_logits(self, batch) for batch in batches[1:]]
@@ -63,12 +64,14 @@ class OriginalMixMatch(MixMatch):
 
             sup_loss = self.ce_loss(logits[:num_lb], y[:num_lb], reduction="mean")
             unsup_loss = self.consistency_loss(logits[num_lb:], y[num_lb:], "mse")
-            ramp = min(1.0, self.it / (self.unsup_warm_up * self.num_train_iter))
+            ramp = from_host(self.linear_ramp, x.device, x.dtype)
             total_loss = sup_loss + self.lambda_u * ramp * unsup_loss
 
         out_dict = self.process_out_dict(loss=total_loss)
         log_dict = self.process_log_dict(
-            sup_loss=sup_loss.item(), unsup_loss=unsup_loss.item(), total_loss=total_loss.item()
+            sup_loss=sup_loss.detach(),
+            unsup_loss=unsup_loss.detach(),
+            total_loss=total_loss.detach(),
         )
         return out_dict, log_dict
 
@@ -78,6 +81,9 @@ class OriginalMixMatch(MixMatch):
         probs = torch.stack([self.compute_prob(student_logits(self, x)) for x in views]).mean(0)
         sharp = probs ** (1 / self.T)
         return sharp / sharp.sum(dim=1, keepdim=True)
+
+    def linear_ramp(self) -> float:
+        return min(1.0, self.it / (self.unsup_warm_up * self.num_train_iter))
 
     @staticmethod
     def get_argument():
@@ -92,9 +98,10 @@ def mixup_by_sample(x: Tensor, y: Tensor, alpha: float) -> tuple[Tensor, Tensor]
         y: targets as probabilities, (N, C).
         alpha: of Beta(alpha, alpha).
     """
-    lam = torch.distributions.Beta(alpha, alpha).sample((len(x),)).to(x)
+    beta = torch.distributions.Beta(alpha, alpha)
+    lam = from_host(lambda: beta.sample((len(x),)), x.device, x.dtype)
     lam = torch.maximum(lam, 1 - lam)
-    partner = torch.randperm(len(x)).to(x.device)
+    partner = from_host(lambda: torch.randperm(len(x)), x.device)
     weight = lam.view(-1, *[1] * (x.ndim - 1))
     return torch.lerp(x[partner], x, weight), torch.lerp(y[partner], y, lam[:, None].to(y.dtype))
 

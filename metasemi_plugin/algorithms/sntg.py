@@ -92,10 +92,10 @@ class SNTG(AlgorithmBase):
 
         out_dict = self.process_out_dict(loss=total_loss)
         log_dict = self.process_log_dict(
-            sup_loss=sup_loss.item(),
-            unsup_loss=unsup_loss.item(),
-            sntg_loss=sntg_loss.item(),
-            total_loss=total_loss.item(),
+            sup_loss=sup_loss.detach(),
+            unsup_loss=unsup_loss.detach(),
+            sntg_loss=sntg_loss.detach(),
+            total_loss=total_loss.detach(),
         )
         return out_dict, log_dict
 

@@ -51,7 +51,7 @@ class SupervisedMixup(AlgorithmBase):
             loss = sample_losses(self.model(lb.x), lb.y).mean()
 
         out_dict = self.process_out_dict(loss=loss)
-        log_dict = self.process_log_dict(sup_loss=loss.item())
+        log_dict = self.process_log_dict(sup_loss=loss.detach())
         return out_dict, log_dict
 
     @staticmethod

@@ -77,10 +77,10 @@ class TemporalEnsembling(AlgorithmBase):
 
         out_dict = self.process_out_dict(loss=total_loss)
         log_dict = self.process_log_dict(
-            sup_loss=sup_loss.item(),
-            unsup_loss=unsup_loss.item(),
-            total_loss=total_loss.item(),
-            has_target=has_target.mean().item(),
+            sup_loss=sup_loss.detach(),
+            unsup_loss=unsup_loss.detach(),
+            total_loss=total_loss.detach(),
+            has_target=has_target.mean(),
         )
         return out_dict, log_dict
 
@@ -100,13 +100,13 @@ class TemporalEnsembling(AlgorithmBase):
         Those of all processes, so that each has the same ensemble.
         """
         idx_ulb, probs = collectives.all_gather(idx_ulb), collectives.all_gather(probs)
-        seen, place, times = idx_ulb.unique(return_inverse=True, return_counts=True)
-        z = self.ensemble.new_zeros(len(seen), self.num_classes)
-        z.index_add_(0, place, probs.to(z.dtype)).div_(times[:, None])
-        self.ensemble[seen] = self.alpha * self.ensemble[seen] + (1 - self.alpha) * z
-        self.visits[seen] += 1
+        # An image that is twice in the batch has the mean prediction, in both its places.
+        same = (idx_ulb[:, None] == idx_ulb)[:, :, None].to(self.ensemble.dtype)
+        z = (same * probs).sum(1) / same.sum(1)
+        self.ensemble[idx_ulb] = self.alpha * self.ensemble[idx_ulb] + (1 - self.alpha) * z
+        self.visits[idx_ulb] = self.visits[idx_ulb] + 1
 
-    def unsup_weight(self) -> float:
+    def unsup_weight(self) -> Tensor:
         """w(t): the maximum, times n_labelled / N if asked for, ramped up."""
         share = 1.0
         if self.weight_by_labels:

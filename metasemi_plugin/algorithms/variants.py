@@ -81,8 +81,8 @@ class Variants(MetaSemi):
             loss = meta_loss + self.consistency_weight * ramp * consistency  # Eq. 14
 
         self.process_out_dict(out_dict, loss=loss, meta_loss=meta_loss, idx_ulb=idx_ulb)
-        logged = torch.stack([loss, consistency]).tolist()
-        self.process_log_dict(log_dict, loss=logged[0], consistency_loss=logged[1])
+        logged = {"loss": loss.detach(), "consistency_loss": consistency.detach()}
+        self.process_log_dict(log_dict, **logged)
         return out_dict, log_dict
 
     @torch.no_grad()

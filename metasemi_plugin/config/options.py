@@ -133,6 +133,9 @@ GROUPS: dict[str, list[Option]] = {
     "Device and processes": [
         Option("device", str, "auto", "auto (CUDA if there is one, else CPU), cpu, cuda, cuda:N, "
                "mps"),
+        Option("compile", str, "auto", "on a CUDA GPU: auto (each iteration is captured as one "
+               "graph, where the algorithm allows it), off; changes no number",
+               ("auto", "off")),
         Option("multiprocessing_distributed", bool, False, "start one process for each GPU of this "
                "machine, or world_size of them where there is none"),
         Option("world_size", int, 1, "processes to start; with torchrun it is counted"),
@@ -170,6 +173,6 @@ OTHER_DEFAULTS = ("algorithm", "num_workers", "overwrite", "save_name", "use_ten
 # Where a run is and how it is watched and fed: nothing that its results depend on.
 NEUTRAL = (
     "save_dir", "save_name", "data_dir", "use_tensorboard", "num_workers", "num_log_iter",
-    "num_save_iter", "save_minutes", "max_bad_steps", "device", "gpu",
+    "num_save_iter", "save_minutes", "max_bad_steps", "device", "compile", "gpu",
     "multiprocessing_distributed", "world_size", "rank", "distributed", "dist_url", "dist_backend",
 )  # fmt: skip

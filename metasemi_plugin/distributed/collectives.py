@@ -107,10 +107,11 @@ def all_gather(t: Tensor, *lengths: int) -> Tensor:
     return torch.cat([part for batch in batches for part in batch])
 
 
-def places(*lengths: int) -> Tensor:
+def places(*lengths: int, device: torch.device | None = None) -> Tensor:
     """Where the own samples stand in what is `all_gather`; see there."""
     starts = [world_size() * sum(lengths[:i]) + rank() * n for i, n in enumerate(lengths)]
-    return torch.cat([s + torch.arange(n) for s, n in zip(starts, lengths, strict=True)])
+    parts = zip(starts, lengths, strict=True)
+    return torch.cat([torch.arange(first, first + n, device=device) for first, n in parts])
 
 
 def other_dropout() -> None:

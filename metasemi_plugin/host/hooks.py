@@ -5,13 +5,13 @@ import time
 
 import torch
 from semilearn.core.hooks import EMAHook, Hook
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from metasemi_plugin import random_numbers
 from metasemi_plugin.distributed import collectives
 from metasemi_plugin.host.teacher import BnController, Teacher, statistics
 from metasemi_plugin.ramp import sigmoid_ramp
+from metasemi_plugin.step_inputs import from_host
 
 
 class PositionsHook(Hook):
@@ -42,6 +42,8 @@ class TeacherHook(EMAHook):
     ``OnDevice.get_save_dict``.
     """
 
+    in_step = True
+
     def before_run(self, algorithm):
         kind = statistics(type(algorithm), algorithm.args)
         algorithm.ema = Teacher(algorithm.model, algorithm.ema_m, kind)
@@ -50,15 +52,21 @@ class TeacherHook(EMAHook):
             algorithm.ema.load_state_dict(algorithm.run_state.resumed["teacher"])
 
     def after_train_step(self, algorithm):
-        if algorithm.run_state.bad:
-            return
-        decay = algorithm.ema_m
-        if algorithm.args.ema_warmup:
-            decay = min(1 - 1 / (algorithm.it + 2), decay)
         shadow = list(algorithm.ema.shadow.values())
         params = [p.data for _, p in algorithm.model.named_parameters()]
-        get_ema_multi_avg_fn(decay)(shadow, params, None)
+        share = from_host(lambda: 1 - self.decay(algorithm), shadow[0].device, shadow[0].dtype)
+        weight = torch.where(algorithm.run_state.finite, share, 0)
+        difference = torch._foreach_sub(params, shadow)
+        torch._foreach_mul_(difference, weight)
+        torch._foreach_add_(shadow, difference)
         algorithm.ema.moved()
+
+    @staticmethod
+    def decay(algorithm) -> float:
+        """Of the average, in the iteration under way."""
+        if algorithm.args.ema_warmup:
+            return min(1 - 1 / (algorithm.it + 2), algorithm.ema_m)
+        return algorithm.ema_m
 
 
 class RampHook(Hook):
@@ -66,6 +74,8 @@ class RampHook(Hook):
 
     The linear one is over after one iteration, in which it is 0 (the sigmoid: 0.007).
     """
+
+    in_step = True
 
     def before_run(self, algorithm):
         algorithm.unsup_warm_up = sys.float_info.epsilon

@@ -2,8 +2,10 @@
 
 import argparse
 import functools
+import inspect
 import time
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -18,7 +20,7 @@ from metasemi_plugin.config.option import CALL_OPTIONS
 from metasemi_plugin.distributed import collectives, process_group
 from metasemi_plugin.distributed.sync_bn import synced
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.host import bad_steps, hooks
+from metasemi_plugin.host import bad_steps, captured, hooks
 from metasemi_plugin.host.datasets import build_splits
 from metasemi_plugin.host.device import cuda_means, resolve_device
 from metasemi_plugin.host.mean_teacher import require_alive
@@ -167,6 +169,7 @@ class OnDevice:
         super().set_hooks()
         # The same name keeps the slot of the host's hook.
         self.register_hook(bad_steps.UpdateHook(), "ParamUpdateHook", "HIGHEST")
+        self.register_hook(bad_steps.StepLogHook(), priority="HIGHEST")
         self.register_hook(hooks.TeacherHook(), "EMAHook", "HIGH")
         self.register_hook(hooks.EvaluateHook(), "EvaluationHook", "HIGH")
         self.register_hook(Hook(), "CheckpointHook", "HIGH")  # RecordHook saves, later
@@ -180,10 +183,47 @@ class OnDevice:
         self.register_hook(RecordHook(), priority="LOWEST")
         self.register_hook(hooks.RestoreRandomHook(), priority="LOWEST")
 
+    def train(self):
+        """The host's loop, whose iterations are `captured.Step`s."""
+        self.model.train()
+        self.call_hook("before_run")
+        step = captured.Step(self)
+        outside = [h for h in self.hooks_dict.values() if not hasattr(h, "in_step")]
+        for epoch in range(self.start_epoch, self.epochs):
+            self.epoch = epoch
+            if self.it >= self.num_train_iter:
+                break
+            self.call_hook("before_train_epoch")
+            loaders = (self.loader_dict[name] for name in self.batch_sizes())
+            for parts in zip(*loaders, strict=False):
+                if self.it >= self.num_train_iter:
+                    break
+                for hook in outside:
+                    hook.before_train_step(self)
+                step(self.arguments({k: v for part in parts for k, v in part.items()}))
+                for hook in outside:
+                    hook.after_train_step(self)
+                self.it += 1
+            self.call_hook("after_train_epoch")
+        self.call_hook("after_run")
+
+    def arguments(self, batch):
+        """What train_step takes of a batch."""
+        names = inspect.signature(self.train_step).parameters
+        return {name: value for name, value in batch.items() if name in names}
+
+    def to_device(self, batch):
+        """A batch as train_step takes it, of the memory format of the backbone."""
+        return {k: self._laid_out(t.to(self.device)) for k, t in batch.items()}
+
     def process_batch(self, input_args=None, **kwargs):
-        with cuda_means(self.device):
-            batch = super().process_batch(input_args, **kwargs)
-        return {key: self._laid_out(value) for key, value in batch.items()}
+        return self.to_device(self.arguments(kwargs))
+
+    def reading_as_tensors(self):
+        """A block in which an algorithm of semilearn does not wait for the GPU to log."""
+        ours = type(self).train_step.__module__.startswith("metasemi_plugin.")
+        on_cuda = self.device.type == "cuda"
+        return captured.ReadingAsTensors() if on_cuda and not ours else nullcontext()
 
     def spare_batches(self, count):
         """``count`` batches for train_step that this iteration, and no other, draws.

@@ -8,8 +8,10 @@ from functools import partial
 
 import torch
 from semilearn.core.utils import get_cosine_schedule_with_warmup, get_optimizer
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from metasemi_plugin.step_inputs import from_host
 
 
 def half_cosine(step: int, total: int) -> float:
@@ -26,22 +28,51 @@ SCHEDULES = {"half_cosine": half_cosine, "constant": constant}
 
 
 def build_optimizer(model: nn.Module, args) -> torch.optim.Optimizer:
-    """SGD (with or without Nesterov), Adam (L2 in the gradient) or AdamW (decoupled decay)."""
-    if args.optim == "AdamW":
-        return get_optimizer(
-            model, "AdamW", args.lr, args.momentum, args.weight_decay, args.layer_decay
-        )
+    """SGD (with or without Nesterov), Adam (L2 in the gradient) or AdamW (decoupled decay).
+
+    They are torch's fused ones: a few kernels, which look at ``found_inf`` on the device before
+    they change anything.
+    """
     # The host's SGD stands in for its parameter groups, which it makes nowhere else in public.
     groups = get_optimizer(
         model, "SGD", args.lr, args.momentum, args.weight_decay, args.layer_decay, nesterov=False
     ).param_groups
     kept = ("params", "lr", "weight_decay")
     groups = [{k: group[k] for k in kept} for group in groups]
-    if args.optim == "Adam":
-        return torch.optim.Adam(groups, lr=args.lr)
+    if args.optim in ADAMS:
+        on_cuda = next(model.parameters()).is_cuda
+        return ADAMS[args.optim](groups, lr=args.lr, fused=True, capturable=on_cuda)
+    nesterov = args.nesterov and args.momentum > 0
     return torch.optim.SGD(
-        groups, lr=args.lr, momentum=args.momentum, nesterov=args.nesterov and args.momentum > 0
+        groups, lr=args.lr, momentum=args.momentum, nesterov=nesterov, fused=True
     )
+
+
+ADAMS = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
+
+
+def take_step(optimizer: torch.optim.Optimizer, finite: Tensor) -> None:
+    """A step, unless a flag on the device, (), says that the gradients are not finite."""
+    optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+    optimizer.grad_scale = None  # type: ignore[attr-defined]
+    _begin_momentum(optimizer)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    if finite.is_cuda:
+        for group in optimizer.param_groups:
+            group["lr"] = from_host(partial(dict.__getitem__, group, "lr"), finite.device)
+    optimizer.step()
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    del optimizer.found_inf, optimizer.grad_scale  # type: ignore[attr-defined]
+
+
+def _begin_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """SGD's, at zero: it would begin in the first step, and leave it undefined in a bad one."""
+    for group in optimizer.param_groups:
+        if isinstance(optimizer, torch.optim.SGD) and group["momentum"] > 0:
+            for p in group["params"]:
+                if p.grad is not None and not optimizer.state[p]:
+                    optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
 
 
 def build_scheduler(optimizer: torch.optim.Optimizer, args) -> LRScheduler:

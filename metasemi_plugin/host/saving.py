@@ -31,11 +31,15 @@ class RecordHook(Hook):
     def after_train_step(self, algorithm):
         state, done = algorithm.run_state, algorithm.it + 1
         record = state.record
-        if record is not None:
+        if record is None:
+            state.log.lines.clear()
+        else:
             evaluated = bool(state.history) and state.history[-1]["it"] == done
+            due = self.due(algorithm, evaluated)
+            if due:
+                bad_steps.read_log(algorithm)
             record.log(evaluated)
             best = evaluated and algorithm.best_it == algorithm.it
-            due = self.due(algorithm, evaluated)
             if evaluated or due:
                 self.write(algorithm, best, due)
             record.last = time.perf_counter()
@@ -155,7 +159,7 @@ def finite(algorithm, saved: dict) -> dict:
     kept = [saved["model"], saved["ema_model"], *saved["optimizer"]["state"].values()]
     tensors = (t for part in kept for t in part.values() if isinstance(t, torch.Tensor))
     if not all(bool(t.isfinite().all()) for t in tensors):
-        raise bad_steps.diverged(algorithm, "in the weights themselves")
+        raise bad_steps.diverged(algorithm, algorithm.it, "in the weights themselves")
     return saved
 
 

@@ -6,13 +6,15 @@ implementations (Mean Teacher, ICT) the teacher is a module of its own, whose st
 passes over clean unlabelled images move.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 from semilearn.core.utils import EMA
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from metasemi_plugin.step_inputs import from_host
 
 
 class Teacher(EMA):
@@ -88,7 +90,7 @@ class Teacher(EMA):
 
 
 class BnController:
-    """In place of the host's Bn_Controller: what it freezes is restored in place.
+    """In place of the host's Bn_Controller: what it freezes is restored in place, at its address.
 
     The teacher's own statistics are not frozen: its passes are made to move them. With the layer's
     momentum; but not less than 10 / (t + 10) in iteration t, so that the statistics of the first
@@ -99,29 +101,61 @@ class BnController:
 
     def __init__(self, algorithm):
         self.algorithm = algorithm
-        self.backup: dict[str, Tensor] = {}
-        self.momenta: dict[_BatchNorm, float] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        self.frozen: list[tuple[Tensor, Tensor]] = []
+        self.moving: dict[float, tuple[list[_BatchNorm], list[Tensor]]] = {}
 
     def freeze_bn(self, model: nn.Module) -> None:
-        assert not self.backup, "freeze_bn and unfreeze_bn must appear in pairs"
+        assert not [*self.frozen, *self.moving], "freeze_bn and unfreeze_bn must appear in pairs"
         teacher = self.algorithm.ema
         if not (teacher.applied and teacher.has_own):
-            self.backup = {name: b.clone() for name, b in bn_buffers(model).items()}
+            self.frozen = [(b, b.clone()) for b in bn_buffers(model).values()]
             return
-        least = self.WARM_UP / (self.algorithm.it + self.WARM_UP)
+        groups: dict[float, list[_BatchNorm]] = {}
         for module in model.modules():
             if isinstance(module, _BatchNorm) and module.momentum is not None:
-                self.momenta[module] = module.momentum
-                module.momentum = max(module.momentum, least)
+                groups.setdefault(module.momentum, []).append(module)
+                module.momentum = 1.0  # the batch's own, for `move`
+        self.moving = {m: (g, [t.clone() for t in running(g)]) for m, g in groups.items()}
 
+    @torch.no_grad()
     def unfreeze_bn(self, model: nn.Module) -> None:
-        if self.backup:
-            for name, b in bn_buffers(model).items():
-                # Behind autograd's back: a backward pass in train mode does not read them.
-                b.data.copy_(self.backup[name])
-        for module, momentum in self.momenta.items():
-            module.momentum = momentum
-        self.backup, self.momenta = {}, {}
+        # Behind autograd's back: a backward pass in train mode does not read them.
+        copy_([(b.data, kept) for b, kept in self.frozen])
+        for momentum, (modules, before) in self.moving.items():
+            self.move(momentum, running(modules), before)
+            for module in modules:
+                module.momentum = momentum
+        self.reset()
+
+    def move(self, momentum: float, of_batch: list[Tensor], before: list[Tensor]) -> None:
+        """Statistics that hold those of a batch become the running ones."""
+        like = of_batch[0]
+        share = from_host(lambda: self.momentum(momentum), like.device, like.dtype)
+        difference = torch._foreach_sub(of_batch, before)
+        torch._foreach_mul_(difference, share)
+        copy_(zip(of_batch, torch._foreach_add(before, difference), strict=True))
+
+    def momentum(self, of_layer: float) -> float:
+        """What counts in the iteration under way."""
+        return max(of_layer, self.WARM_UP / (self.algorithm.it + self.WARM_UP))
+
+
+def running(modules: list[_BatchNorm]) -> list[Tensor]:
+    """Their running means and variances."""
+    return [b.data for m in modules for b in (m.running_mean, m.running_var) if b is not None]
+
+
+def copy_(pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
+    """Into the first of each pair the second, those of one type by one call."""
+    by_type: dict[torch.dtype, list[tuple[Tensor, Tensor]]] = {}
+    for pair in pairs:
+        by_type.setdefault(pair[0].dtype, []).append(pair)
+    for group in by_type.values():
+        to, values = zip(*group, strict=True)
+        torch._foreach_copy_(to, values)
 
 
 def bn_buffers(model: nn.Module) -> dict[str, Tensor]:

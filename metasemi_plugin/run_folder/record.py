@@ -114,17 +114,19 @@ class RunRecord:
         }
 
     def log(self, evaluated: bool) -> None:
-        """After each iteration: keep what the algorithm logs, until it is evaluated.
+        """After each iteration: keep what has been read of the log, until it is evaluated.
 
-        What is not finite in a bad step counts for nothing.
+        What is not finite counts for nothing: a bad step's, or a share of no samples.
         """
         now = time.perf_counter()
         if not evaluated:
             self.durations.append(now - self.last)
         state = self.algorithm.run_state
-        for key, value in self.algorithm.log_dict.items():
-            if isinstance(value, Real) and (math.isfinite(value) or not state.bad):
-                self.logged[key].append(float(value))
+        for line in state.log.lines:
+            for key, value in line.items():
+                if isinstance(value, Real) and math.isfinite(value):
+                    self.logged[key].append(float(value))
+        state.log.lines.clear()
         if evaluated:
             scores = state.history[-1]
             values = {

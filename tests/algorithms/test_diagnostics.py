@@ -3,7 +3,6 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from transcription import (
@@ -37,12 +36,14 @@ def test_kept_shares_on_hand_values():
 
 
 def test_pseudo_label_accuracy_on_hand_values():
-    targets = np.array([7, 2, -1])
+    targets = torch.tensor([7, 2, -1])
     pseudo = torch.eye(10)[[7, 5, 7]]  # right, wrong, unknown
     ulb = mix(torch.zeros(5, 1), torch.rand(5, 10), 0.9, torch.arange(5))  # samples 0, 1 labelled
     keep = torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0])
     got = pseudo_label_accuracy(keep, ulb, pseudo, torch.tensor([0, 1, 2]), targets)
     assert got == {"pseudo_label_acc_kept": 1.0, "pseudo_label_acc_dropped": 0.0}
+    none_dropped = pseudo_label_accuracy(torch.ones(5), ulb, pseudo, torch.arange(3), targets)
+    assert none_dropped["pseudo_label_acc_dropped"].isnan()  # which nobody records
     assert pseudo_label_accuracy(keep, ulb, pseudo, None, targets) == {}
     assert pseudo_label_accuracy(keep, ulb, pseudo, torch.tensor([0, 1, 2]), None) == {}
 
@@ -58,6 +59,7 @@ def test_the_hook_alone_sees_the_truth(build, batch):
     classes = out["y_ulb"].argmax(1)
     for truth, right in ((classes, 1.0), ((classes + 1) % 10, 0.0)):
         algorithm.dataset_dict["train_ulb"] = SimpleNamespace(targets=truth.numpy())
+        algorithm.call_hook("before_run", "KeptHook")
         algorithm.call_hook("after_train_step", "KeptHook")
         logged = {name.removeprefix("train/"): n for name, n in algorithm.log_dict.items()}
         assert logged["kept"] == pytest.approx(out["weights"].mean().item())

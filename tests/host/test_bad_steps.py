@@ -22,10 +22,10 @@ def poison(monkeypatch):
     """poison(steps, how): those steps see images with a NaN in them, or a loss that is bad."""
 
     def poison(steps, how="images"):
-        process, left = OnDevice.process_batch, set(steps)
+        to_device, left = OnDevice.to_device, set(steps)
 
-        def poisoned(self, *args, **kwargs):
-            batch = process(self, *args, **kwargs)
+        def poisoned(self, batch):
+            batch = to_device(self, batch)
             if self.it in left and how == "images":
                 left.remove(self.it)  # what is evaluated after the step is not poisoned
                 for key, value in batch.items():
@@ -33,7 +33,7 @@ def poison(monkeypatch):
                         value[0, 0, 0, 0] = math.nan
             return batch
 
-        monkeypatch.setattr(OnDevice, "process_batch", poisoned)
+        monkeypatch.setattr(OnDevice, "to_device", poisoned)
         if how != "images":
             hooks = OnDevice.set_hooks
 

@@ -217,16 +217,19 @@ def test_a_line_holds_means_over_the_iterations_since_the_last(tmp_path, monkeyp
     kept.logged = record.defaultdict(list)
     kept.unwritten, kept.written = [], 0
     (tmp_path / record.METRICS).touch()
-    kept.algorithm = SimpleNamespace(run_state=RunState(history=[{"it": 2, "eval": 4.0}]))
-    for kept.algorithm.log_dict, evaluated in (
+    state = RunState(history=[{"it": 2, "eval": 4.0}])
+    kept.algorithm = SimpleNamespace(run_state=state)
+    for line, evaluated in (
         ({"train/kept": 0.25, "lr": 2.0, "train/seldom": 7}, False),
         ({"train/kept": 0.75, "lr": 1.0, "train/bad": float("nan"), "text": "x"}, True),
         ({"train/kept": np.float32(0.5)}, True),
     ):
+        state.log.lines.append(line)
         kept.log(evaluated)
         kept.write_lines()
+        assert state.log.lines == []
     first = {"it": 2, "seconds": 1.5, "eval": 4.0, "train/kept": 0.5, "lr": 1.0}
-    first |= {"train/seldom": 7.0, "train/bad": None}
+    first |= {"train/seldom": 7.0}
     second = {"it": 2, "seconds": 1.5, "eval": 4.0, "train/kept": 0.5}
     assert lines(tmp_path, without=()) == [first, second]
     assert len(kept.durations) == 1
