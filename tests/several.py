@@ -121,7 +121,7 @@ def steps(options: dict) -> dict:
             for name, p in algorithm.ema.shadow.items():
                 algorithm.ema.shadow[name] = p + 0.3 * torch.randn(
                     p.shape, generator=chance, dtype=p.dtype
-                )
+                ).to(p.device)
 
         def after_train_step(self, algorithm):
             loss = algorithm.out_dict["loss"].item()

@@ -1,11 +1,11 @@
-"""The command line: ``python -m metasemi_plugin bench step|standard|startup``."""
+"""The command line: ``python -m metasemi_plugin bench step|standard|gpu|startup``."""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from metasemi_plugin.bench import operators, processes, report, startup, step, train_steps
+from metasemi_plugin.bench import gpu, operators, processes, report, startup, step, train_steps
 from metasemi_plugin.bench.methods import METHODS
 from metasemi_plugin.bench.setting import DTYPES, Setting
 from metasemi_plugin.cli.words import at_least_1
@@ -157,6 +157,13 @@ def _parser() -> argparse.ArgumentParser:
     p.set_defaults(run=standard)
     p.add_argument("--folder", type=Path, default=Path("benchmark_results/step"),
                    help="gets step.json, README.md and step.png")  # fmt: skip
+
+    p = commands.add_parser("gpu", help="eager and captured steps and iterations on a CUDA GPU; "
+                            "goes on where it was cut off",
+                            formatter_class=shows_defaults)  # fmt: skip
+    p.set_defaults(run=lambda arguments: gpu.main(arguments.folder))
+    p.add_argument("--folder", type=Path, default=Path("benchmark_results/gpu"),
+                   help="gets gpu.json and README.md")  # fmt: skip
 
     p = commands.add_parser("startup", help="CPU seconds of commands before they do anything",
                             formatter_class=shows_defaults)  # fmt: skip

@@ -99,6 +99,8 @@ GROUPS: dict[str, list[Option]] = {
         Option("amp", bool, False, "mixed precision, on CPU and CUDA, for every algorithm"),
         Option("amp_dtype", str, "float16", "what amp: true computes in: float16 (with loss "
                "scaling) or bfloat16", ("float16", "bfloat16")),
+        Option("tf32", bool, False, "on a CUDA GPU: round to TF32 (10 bits) what convolutions and "
+               "matrix products of fp32 multiply; faster, and no longer exact"),
         Option("max_bad_steps", int, 10, "consecutive steps with a NaN or infinite loss or "
                "gradient after which the run stops; fewer are skipped and counted", AT_LEAST_1),
     ],

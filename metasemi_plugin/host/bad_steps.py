@@ -82,7 +82,6 @@ class UpdateHook(ParamUpdateHook):
     def agree(self, algorithm) -> None:
         """Make gradients, loss, what is logged and whether to stop those of all processes."""
         state = algorithm.run_state
-        state.stopping = state.stop_requested
         if collectives.world_size() == 1:
             return
         loss = algorithm.out_dict["loss"].detach().clone()
@@ -134,6 +133,8 @@ class StepLogHook(Hook):
             warnings.filterwarnings("ignore", r"Detected call of `lr_scheduler.step\(\)`")
             algorithm.scheduler.step()
         state = algorithm.run_state
+        if collectives.world_size() == 1:
+            state.stopping = state.stop_requested
         state.log.add(algorithm.it, algorithm.log_dict, *state.logged)
         due = (
             algorithm.device.type == "cpu"

@@ -63,6 +63,8 @@ class OnDevice:
         if self.device.type == "cuda":
             args.gpu = self.device.index or 0
             torch.cuda.set_device(args.gpu)
+            # Of the whole process; torch's own default is TF32 in convolutions alone.
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = args.tf32
         self.run_state = RunState()
         self.settings = {k: v for k, v in vars(args).items() if k not in CALL_OPTIONS}
         if collectives.world_size() > 1:
