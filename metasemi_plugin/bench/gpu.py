@@ -33,7 +33,7 @@ ALGORITHMS = (
     "meanteacher",
     "fixmatch",
 )
-ROUNDS = 15
+ROUNDS, CALLS = 9, 4
 WARM, TIMED = 30, 100  # iterations
 
 
@@ -93,7 +93,7 @@ def step(net: str, precision: str) -> list[dict]:
         except Exception as error:  # a library that is not there, or does not fit this torch
             row["note"] = one_line(error)
             torch.cuda.synchronize()
-    times = timing.interleaved(runs, ROUNDS)
+    times = interleaved(runs)
     for row in found:
         for way in ("eager", "captured"):
             key, plain = f"{row['method']} {way}", f"plain {way}"
@@ -101,6 +101,20 @@ def step(net: str, precision: str) -> list[dict]:
                 row[f"{way} ms"] = timing.median_ms(times, key)
                 row[f"{way} ratio"] = timing.ratio(times, key, plain)
     return found
+
+
+def interleaved(runs: dict[str, Callable[[], object]]) -> timing.Times:
+    """Seconds of each in each round, of some calls in a row, as training makes them."""
+    times: timing.Times = {name: [] for name in runs}
+    for _ in range(ROUNDS):
+        for name, run in runs.items():
+            torch.cuda.synchronize()
+            began = time.perf_counter()
+            for _ in range(CALLS):
+                run()
+            torch.cuda.synchronize()
+            times[name].append((time.perf_counter() - began) / CALLS)
+    return times
 
 
 def captured(run: Callable[[], object]) -> Callable[[], object]:

@@ -9,19 +9,18 @@ Algorithms of semilearn are captured as they are where their step allows it: an 
 log stays on the device, and the iteration that their linear ramps read comes from the host.
 """
 
-import random
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from metasemi_plugin import random_numbers
 from metasemi_plugin.distributed import collectives
 from metasemi_plugin.step_inputs import Tape, from_host
 
@@ -117,15 +116,16 @@ class Step:
         """Make the graph; where a step cannot be captured, say why, once, and leave no trace."""
         algorithm = self.algorithm
         graph = torch.cuda.CUDAGraph()
-        before, drawn = _Kept(algorithm), _drawn()
+        before, drawn = _Kept(algorithm), random_numbers.state()
         it, algorithm.it = algorithm.it, Iteration(algorithm, self.tape)
         try:
             with torch.cuda.graph(graph, stream=self.stream), self.tape.replaying():
                 self.compute()
-            if _drawn() != drawn:
+            if not _alike(random_numbers.state(), drawn):
                 raise RuntimeError("it draws random numbers that a replay would repeat")
         except Exception as error:  # whatever it is, the iteration can be computed as it is
             before.restore()
+            random_numbers.set_state(drawn)
             algorithm.it = it
             self.refused = f"{_place(error)}{str(error).strip().splitlines()[0]}"
             algorithm.print_fn(f"steps are not captured as a CUDA graph: {self.refused}")
@@ -201,9 +201,9 @@ class _Kept:
         self.algorithm.model.zero_grad()
 
 
-def _drawn() -> tuple[Any, ...]:
-    """Where the generators of the host stand."""
-    return random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()
+def _alike(one: dict, other: dict) -> bool:
+    """Whether the generators of the host stand where they stood; a graph takes the GPU's along."""
+    return all(str(one[key]) == str(other[key]) for key in ("python", "numpy", "torch"))
 
 
 def _place(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from semilearn.core.hooks import Hook
 from semilearn.core.utils import ALGORITHMS, get_data_loader
 from torch import nn
 from torch.optim.swa_utils import update_bn
-from torch.utils.data import default_collate
+from torch.utils.data import DataLoader
 
 from metasemi_plugin import random_numbers
 from metasemi_plugin.config.option import CALL_OPTIONS
@@ -28,7 +28,7 @@ from metasemi_plugin.host.nets import rehearse, start_from
 from metasemi_plugin.host.optim import build_optimizer, build_scheduler
 from metasemi_plugin.host.saving import RecordHook
 from metasemi_plugin.host.shared_passes import SharedPasses
-from metasemi_plugin.host.streams import Positions, Stream
+from metasemi_plugin.host.streams import Positions, Stream, collated
 from metasemi_plugin.host.teacher import Teacher
 from metasemi_plugin.host.views import ulb_views
 from metasemi_plugin.host.whole_batch import FlexMatchWhole, SoftMatchWhole
@@ -114,12 +114,13 @@ class OnDevice:
         for number, (name, batch_size) in enumerate(self.batch_sizes().items()):
             positions = Positions(batch_size)
             self.positions.append(positions)
-            loaders[name] = get_data_loader(
-                self.args,
+            loaders[name] = DataLoader(
                 Stream(self.dataset_dict[name], self.args.seed, number),
                 batch_size,
-                data_sampler=positions,
+                sampler=positions,
                 num_workers=self.args.num_workers,
+                collate_fn=collated,
+                drop_last=True,
                 # Keeps the iterators' seeds out of the global generator.
                 generator=torch.Generator().manual_seed(self.args.seed),
             )
@@ -244,7 +245,7 @@ class OnDevice:
         number = beside * len(sets) + sets.index(name)
         stream = Stream(self.dataset_dict[name], self.args.seed, number)
         positions = list(range(place * size, (place + 1) * size))
-        return self.process_batch(**default_collate(stream.__getitems__(positions)))
+        return self.process_batch(**collated(stream.__getitems__(positions)))
 
     def _laid_out(self, value):
         is_image = isinstance(value, torch.Tensor) and value.ndim == 4

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, default_collate
 
 from metasemi_plugin import random_numbers
 from metasemi_plugin.distributed import collectives
@@ -38,26 +38,34 @@ class Stream(Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitems__(self, positions: list[int]) -> list[dict]:
-        """This process's samples of the batch at these positions, for the default collate function.
+    def __getitems__(self, positions: list[int]) -> dict | list[dict]:
+        """This process's samples of the batch at these positions, for `collated`.
 
         The batch is that of all processes; its parts are consecutive, and equal if it divides.
         """
         own = collectives.share(len(positions), *self.rank)
-        indices = [self.index(p) for p in positions]
+        indices = self.indices(positions)
         seed = np.random.SeedSequence((*self.key, 1, positions[0])).generate_state(1)[0]
         if hasattr(self.dataset, "read"):
             batch = self.dataset.read(indices, torch.Generator().manual_seed(int(seed)))
-            batch = {key: value[own] for key, value in batch.items()}
-            return [dict(zip(batch, row, strict=True)) for row in zip(*batch.values(), strict=True)]
+            if any(len(value) != len(positions) for value in batch.values()):
+                raise ValueError(f"read gave other than {len(positions)} samples")
+            return {key: value[own] for key, value in batch.items()}
         with random_numbers.untouched():
             random_numbers.seed_all(int(seed))
             return [self.dataset[i] for i in indices][own]
 
-    def index(self, position: int) -> int:
-        """Index in ``dataset`` of the image at a position."""
-        number, offset = divmod(position, len(self))
-        return int(_order((*self.key, 0, number), len(self))[offset])
+    def indices(self, positions: list[int]) -> list[int]:
+        """Indices in ``dataset`` of the images at these positions."""
+        length = len(self)
+        passes = [divmod(position, length) for position in positions]
+        orders = {number: _order((*self.key, 0, number), length) for number, _ in passes}
+        return [int(orders[number][offset]) for number, offset in passes]
+
+
+def collated(batch: dict | list[dict]) -> dict:
+    """A batch that has been read whole as it is, samples one under the other."""
+    return batch if isinstance(batch, dict) else default_collate(batch)
 
 
 @functools.lru_cache(maxsize=8)  # the labelled and the unlabelled stream, and those beside them

@@ -15,5 +15,5 @@ def test_step_equals_the_formula(build, batch):
 
 
 def test_no_view_of_an_unlabelled_image_is_asked_for(build):
-    (sample,) = build("supervised_mixup").loader_dict["train_ulb"].dataset.__getitems__([0])
-    assert set(sample) == {"idx_ulb"}
+    batch = build("supervised_mixup").loader_dict["train_ulb"].dataset.__getitems__([0])
+    assert set(batch) == {"idx_ulb"}

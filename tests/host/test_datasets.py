@@ -14,6 +14,7 @@ from metasemi_plugin import train
 from metasemi_plugin.data.fingerprint import split_record
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.config import resolve
+from metasemi_plugin.host.streams import collated
 
 
 @pytest.fixture
@@ -56,8 +57,8 @@ def options(tiny_run, tmp_path):
 )
 def test_views_are_those_the_algorithm_needs(algorithm, views, cifar10, options, build):
     built = build(**options(algorithm))
-    (sample,) = built.loader_dict["train_ulb"].dataset.__getitems__([0])
-    assert set(sample) == {"idx_ulb", *views}
+    batch = collated(built.loader_dict["train_ulb"].dataset.__getitems__([0]))
+    assert set(batch) == {"idx_ulb", *views}
     assert len(built.dataset_dict["train_lb"]) == 20
     assert len(built.dataset_dict["train_ulb"]) == 40
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from metasemi_plugin.host.streams import Positions, Stream
+from metasemi_plugin.host.streams import Positions, Stream, collated
 
 
 class Numbers(Dataset):
@@ -35,7 +35,11 @@ def read(dataset, seed=0, stream=0, start=0, stop=6, workers=0):
     positions = Positions(batch_size=4)
     positions.start, positions.stop = start, stop
     loader = DataLoader(
-        Stream(dataset, seed, stream), batch_size=4, sampler=positions, num_workers=workers
+        Stream(dataset, seed, stream),
+        batch_size=4,
+        sampler=positions,
+        num_workers=workers,
+        collate_fn=collated,
     )
     return [(batch["i"].tolist(), batch["r"].tolist()) for batch in loader]
 
@@ -71,7 +75,7 @@ def test_the_numbers_are_those_of_earlier_versions(seed, stream):
         drawn_from = np.random.SeedSequence((seed, stream, 1, 4 * number)).generate_state(1)[0]
         generator = torch.Generator().manual_seed(int(drawn_from))
         assert drawn == torch.rand(4, generator=generator).tolist()
-    assert type(Stream(Batches(), seed, stream).index(3)) is int
+    assert type(Stream(Batches(), seed, stream).indices([3])[0]) is int
 
 
 def test_no_positions_before_it_is_said_which():
@@ -100,23 +104,24 @@ def test_workers_change_nothing():
 def test_a_batch_is_seeded_and_the_global_generators_left_alone(dataset):
     stream = Stream(dataset, seed=0, stream=0)
     before = torch.get_rng_state()
-    first = [sample["r"].item() for sample in stream.__getitems__([4, 5])]
+    first = collated(stream.__getitems__([4, 5]))["r"].tolist()
     assert torch.equal(torch.get_rng_state(), before)
     torch.rand(7)
-    assert [sample["r"].item() for sample in stream.__getitems__([4, 5])] == first
+    assert collated(stream.__getitems__([4, 5]))["r"].tolist() == first
     assert first[0] != first[1]
 
 
 def test_the_parts_of_processes_are_the_batch_of_one():
     for dataset in (Batches(), Numbers()):
         whole = Stream(dataset, seed=0, stream=0)
-        expected = whole.__getitems__([4, 5, 6, 7])
+        expected = collated(whole.__getitems__([4, 5, 6, 7]))
         for count in (2, 4):
-            parts = []
+            parts = {key: [] for key in expected}
             for rank in range(count):
                 part = Stream(dataset, seed=0, stream=0)
                 part.rank = rank, count
-                parts += part.__getitems__([4, 5, 6, 7])
-                assert len(parts) == (rank + 1) * 4 // count
+                found = collated(part.__getitems__([4, 5, 6, 7]))
+                assert {len(values) for values in found.values()} == {4 // count}
                 assert part.rank == (rank, count)
-            assert parts == expected
+                parts = {key: [*parts[key], *found[key].tolist()] for key in parts}
+            assert parts == {key: values.tolist() for key, values in expected.items()}

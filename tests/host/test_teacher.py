@@ -8,7 +8,7 @@ from transcription import batch_statistics, double_batches, in_double
 
 from metasemi_plugin import train
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.host.streams import Stream
+from metasemi_plugin.host.streams import Stream, collated
 from metasemi_plugin.host.teacher import bn_buffers
 from metasemi_plugin.run_folder import checkpoint
 
@@ -28,7 +28,7 @@ def batch_of(algorithm, name, start, size, number=None):
     stream = algorithm.loader_dict[name].dataset
     if number is not None:
         stream = Stream(algorithm.dataset_dict[name], algorithm.args.seed, number)
-    return default_collate(stream.__getitems__(list(range(start, start + size))))
+    return collated(stream.__getitems__(list(range(start, start + size))))
 
 
 @pytest.mark.parametrize(("name", "changes"), TEACHERS)
