@@ -1,12 +1,12 @@
 """What Meta-Semi's mask is worth: trials that its paper does not have."""
 
-import functools
-
+import torch
 import torch.nn.functional as F
 
 from metasemi_plugin.algorithms.arguments import arguments
 from metasemi_plugin.algorithms.variants import AnyWeights
 from metasemi_plugin.config import algorithms as config
+from metasemi_plugin.step_inputs import from_host
 
 
 class MaskTrial(AnyWeights):
@@ -28,17 +28,23 @@ class MaskTrial(AnyWeights):
         self.mask_labels = args.mask_labels
         self.mask_start = args.mask_start
 
-    @functools.wraps(AnyWeights.train_step)  # whose parameters the host reads
-    def train_step(self, *args, **kwargs):
-        started = self.it >= self.mask_start * self.num_train_iter
-        self.weights = self.args.weights if started else "ones"
-        return super().train_step(*args, **kwargs)
-
     def mixed_labeled(self, x_lb, y_lb):
         if self.mask_labels is not None:
-            lb = self.spare_batch("train_lb", self.mask_labels, self.it, beside=3)
-            x_lb, y_lb = lb["x_lb"], F.one_hot(lb["y_lb"], self.num_classes).to(y_lb.dtype)
+            x_lb = self.laid_out(from_host(self.judging_images, x_lb.device))
+            classes = from_host(lambda: self.judging["y_lb"], x_lb.device)
+            y_lb = F.one_hot(classes, self.num_classes).to(y_lb.dtype)
         return super().mixed_labeled(x_lb, y_lb)
+
+    def judging_images(self):
+        """Labeled images that this iteration judges by, (mask_labels, 3, H, W)."""
+        self.judging = self.read_spare("train_lb", self.mask_labels, self.it, beside=3)
+        return self.judging["x_lb"]
+
+    def weigh(self, gradient):
+        start = self.mask_start * self.num_train_iter
+        started = from_host(lambda: self.it >= start, gradient.device)
+        weights = super().weigh(gradient)
+        return torch.where(started, weights, torch.ones_like(weights))
 
     @staticmethod
     def get_argument():

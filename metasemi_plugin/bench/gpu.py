@@ -34,7 +34,7 @@ ALGORITHMS = (
     "fixmatch",
 )
 ROUNDS, CALLS = 9, 4
-WARM, TIMED = 30, 100  # iterations
+WARM, TIMED = 20, 80  # iterations
 
 
 def main(folder: Path) -> None:
@@ -64,7 +64,7 @@ def _parts() -> dict[str, Callable[[], list[dict]]]:
     steps = {f"step: {n} {p}": partial(step, n, p) for n in NETS for p in PRECISIONS}
     nets = ("cnn13", "cnn13_slim", "wrn_28_2")
     return steps | {
-        f"iteration: {n} {p}": partial(iteration, n, p) for n in nets for p in PRECISIONS
+        f"iteration: {n} {p}": partial(iteration, n, p) for n in nets for p in ("bf16", "tf32")
     }
 
 

@@ -217,7 +217,7 @@ class OnDevice:
 
     def to_device(self, batch):
         """A batch as train_step takes it, of the memory format of the backbone."""
-        return {k: self._laid_out(t.to(self.device)) for k, t in batch.items()}
+        return {k: self.laid_out(t.to(self.device)) for k, t in batch.items()}
 
     def process_batch(self, input_args=None, **kwargs):
         return self.to_device(self.arguments(kwargs))
@@ -241,13 +241,18 @@ class OnDevice:
 
     def spare_batch(self, name, size, place, beside=1):
         """The batch of so many images at a place of a stream beside that of a training set."""
+        return self.process_batch(**self.read_spare(name, size, place, beside))
+
+    def read_spare(self, name, size, place, beside):
+        """`spare_batch`, on the CPU."""
         sets = list(self.batch_sizes())
         number = beside * len(sets) + sets.index(name)
         stream = Stream(self.dataset_dict[name], self.args.seed, number)
         positions = list(range(place * size, (place + 1) * size))
-        return self.process_batch(**collated(stream.__getitems__(positions)))
+        return collated(stream.__getitems__(positions))
 
-    def _laid_out(self, value):
+    def laid_out(self, value):
+        """Images in the backbone's memory format."""
         is_image = isinstance(value, torch.Tensor) and value.ndim == 4
         return value.contiguous(memory_format=self.image_format) if is_image else value
 
