@@ -30,7 +30,7 @@ class MaskTrial(AnyWeights):
 
     def mixed_labeled(self, x_lb, y_lb):
         if self.mask_labels is not None:
-            x_lb = self.laid_out(from_host(self.judging_images, x_lb.device))
+            x_lb = self.laid_out(from_host(self.judging_images, x_lb.device, x_lb.dtype))
             classes = from_host(lambda: self.judging["y_lb"], x_lb.device)
             y_lb = F.one_hot(classes, self.num_classes).to(y_lb.dtype)
         return super().mixed_labeled(x_lb, y_lb)

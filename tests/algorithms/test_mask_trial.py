@@ -3,10 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.utils.data import default_collate
 from transcription import Transcription, algorithm_1, double_batches, prepare
 
-from metasemi_plugin.host.streams import Stream
+from metasemi_plugin.host.streams import Stream, collated
 
 
 def test_more_images_judge_than_are_trained_on(build, batch):
@@ -14,7 +13,7 @@ def test_more_images_judge_than_are_trained_on(build, batch):
     algorithm = prepare(build, "metasemi_mask_trial", mask_labels=10, mixup_beta=0.7)
     algorithm.it = 1
     stream = Stream(algorithm.dataset_dict["train_lb"], algorithm.args.seed, 6)
-    judges = default_collate(stream.__getitems__(list(range(10, 20))))
+    judges = collated(stream.__getitems__(list(range(10, 20))))
     double_batches(algorithm)
     torch.manual_seed(5)
     out, _ = algorithm.train_step(**batch)
@@ -45,5 +44,5 @@ def test_before_its_start_all_are_kept(build, batch, it, kept):
     algorithm.it = it
     torch.manual_seed(5)
     out, _ = algorithm.train_step(**batch)
-    assert out["meta_gradient"].any() != kept
+    assert (out["meta_gradient"] > 0).any()
     assert (out["weights"] == 1).all() == kept

@@ -20,7 +20,7 @@ pytestmark = [
 OURS = [
     name for name, algorithm in ALGORITHMS.items() if algorithm.origin == metasemi_plugin.__name__
 ]
-NOT_CAPTURED = {"mixmatch", "remixmatch", "vat", "flexmatch", "freematch"}
+NOT_CAPTURED = {"mixmatch", "remixmatch", "vat", "freematch"}
 
 
 @pytest.fixture(autouse=True)
