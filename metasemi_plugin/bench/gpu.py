@@ -37,8 +37,8 @@ ROUNDS, CALLS = 9, 4
 WARM, TIMED = 20, 80  # iterations
 
 
-def main(folder: Path) -> None:
-    """All tables, into a folder: gpu.json and README.md.
+def main(folder: Path, only: str = "") -> None:
+    """All tables, or those whose names begin with ``only``, into a folder: gpu.json and README.md.
 
     Raises:
         UserError: there is no GPU, or the folder holds what is not ours.
@@ -53,6 +53,8 @@ def main(folder: Path) -> None:
         raise UserError(f"{path}: was measured on {found['card']}, this is {card}: use --folder")
     found["torch"] = torch.__version__
     for name, measure in _parts().items():
+        if not name.startswith(only):
+            continue
         if name not in found.setdefault("tables", {}):
             found["tables"][name] = measure()
             files.replace(path, f"{json.dumps(found, indent=1)}\n".encode())
@@ -145,9 +147,8 @@ def iteration(net: str, precision: str) -> list[dict]:
 
 def _iterations(name: str, net: str, precision: str, compile: str) -> list[tuple[str, object]]:
     metasemi_plugin.register()
-    from semilearn.core.hooks import Hook
-
     from metasemi_plugin.host.config import resolve
+    from metasemi_plugin.host.hooks import Hook
     from metasemi_plugin.host.nets import net_builder
     from metasemi_plugin.host.on_device import on_device
     from metasemi_plugin.host.runner import no_host_warnings

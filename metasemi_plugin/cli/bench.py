@@ -161,7 +161,9 @@ def _parser() -> argparse.ArgumentParser:
     p = commands.add_parser("gpu", help="eager and captured steps and iterations on a CUDA GPU; "
                             "goes on where it was cut off",
                             formatter_class=shows_defaults)  # fmt: skip
-    p.set_defaults(run=lambda arguments: gpu.main(arguments.folder))
+    p.set_defaults(run=lambda arguments: gpu.main(arguments.folder, arguments.only))
+    p.add_argument("--only", default="", metavar="NAME",
+                   help="tables whose names begin so, e.g. 'step: cnn13' or iteration")  # fmt: skip
     p.add_argument("--folder", type=Path, default=Path("benchmark_results/gpu"),
                    help="gets gpu.json and README.md")  # fmt: skip
 

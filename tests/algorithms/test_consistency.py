@@ -172,8 +172,8 @@ def test_a_term_has_its_own_weight_unless_told(build, term, weight):
 )
 def test_views_follow_the_term(build, term, keys, host_name):
     algorithm = build(consistency=term)
-    (sample,) = algorithm.loader_dict["train_ulb"].dataset.__getitems__([0])
-    assert set(sample) == {"idx_ulb", *keys}
+    batch = algorithm.loader_dict["train_ulb"].dataset.__getitems__([0])
+    assert set(batch) == {"idx_ulb", *keys}
     args = resolve(None, {"consistency": term})
     assert set(ulb_views(args)) == keys
     assert host_name_with_views(args) == host_name

@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from torch.utils.data import default_collate
 
 from metasemi_plugin.algorithms import ALGORITHMS
 from metasemi_plugin.host.config import resolve
 from metasemi_plugin.host.nets import net_builder
 from metasemi_plugin.host.on_device import on_device
 from metasemi_plugin.host.rand_augment import rand_augment
+from metasemi_plugin.host.streams import collated
 from metasemi_plugin.host.views import supported_algorithms
 
 ONE_WEAK = {"x_ulb_w": "weak"}
@@ -169,7 +169,7 @@ def test_mixup_has_the_partners_that_are_asked_for(build, monkeypatch, name, cha
 def first_batch(algorithm):
     """The same images for each step, so that Temporal Ensembling has seen them before."""
     parts = [
-        default_collate(algorithm.loader_dict[part].dataset.__getitems__(list(range(size))))
+        collated(algorithm.loader_dict[part].dataset.__getitems__(list(range(size))))
         for part, size in (("train_lb", 6), ("train_ulb", 18))
     ]
     return algorithm.process_batch(**parts[0], **parts[1])

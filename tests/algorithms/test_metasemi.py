@@ -85,5 +85,5 @@ def test_unrolled_argument_gives_the_same_step(build, batch):
 
 
 def test_only_one_weak_view_is_asked_for(algorithm):
-    (sample,) = algorithm.loader_dict["train_ulb"].dataset.__getitems__([0])
-    assert set(sample) == {"idx_ulb", "x_ulb_w"}
+    batch = algorithm.loader_dict["train_ulb"].dataset.__getitems__([0])
+    assert set(batch) == {"idx_ulb", "x_ulb_w"}
