@@ -13,7 +13,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-PACKAGES = ("aim", "wandb", "transformers", "torchaudio", "timm", "sklearn")
+PACKAGES = ("aim", "wandb", "transformers", "torchaudio", "timm", "sklearn", "skimage")
 
 
 class Later:
