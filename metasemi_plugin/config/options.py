@@ -28,7 +28,12 @@ GROUPS: dict[str, list[Option]] = {
         Option("dataset", str, "cifar10", "name of the data set: see `ls datasets`"),
         Option("data_dir", str, "./data", "where the data are, or are downloaded to"),
         Option("num_classes", int, 10, "of the data set", AT_LEAST_1),
-        Option("num_labels", int, 400, "labeled images, of all classes together", AT_LEAST_1),
+        Option("num_labels", int, 400, "labeled images, of all classes together; unless labels is "
+               "equal, the number found", AT_LEAST_1),
+        Option("labels", str, "equal", "which images of a folder (image_folder) are labeled: equal "
+               "(num_labels, the same number of each class; if there are just so many in train/, "
+               "all), all (those of train/<class>/), or a CSV file with the columns file and "
+               "class, as `predict` writes it"),
         Option("include_lb_to_ulb", bool, True, "labeled images are among the unlabeled ones, too"),
         Option("img_size", int, 32, "height and width of the images, in pixels", AT_LEAST_1),
         Option("crop_ratio", float, 0.875, "weak views move by 1 - crop_ratio of img_size at most, "

@@ -10,7 +10,10 @@ from metasemi_plugin.data.decode import ENDINGS
 from metasemi_plugin.errors import UserError
 
 LAYOUT = "expected train/<class>/*.jpg, and test/ or val/ of the same shape"
-PARTS = ("train", "val", "test", "unlabeled")
+# Those to train on first, side by side.
+PARTS = ("train", "unlabeled", "val", "test")
+# In train/, beside the classes: as the part "unlabeled".
+UNLABELED = "_unlabeled"
 OTHER_NAMES = {
     "training": "train",
     "validation": "val",
@@ -49,14 +52,17 @@ def find_images(root: Path) -> Found:
     parts = {}
     for part in PARTS:
         folder = root / part
-        if not folder.is_dir():
-            continue
         if part == "unlabeled":
-            parts[part] = [(file, -1) for file in _images_below(folder, left_out)]
+            folders = [f for f in (folder, root / "train" / UNLABELED) if f.is_dir()]
+            if not folders:
+                continue
+            parts[part] = [(file, -1) for f in folders for file in _images_below(f, left_out)]
+        elif not folder.is_dir():
+            continue
         else:
             if unknown := [name for name in _folders(folder) if name not in classes]:
                 raise UserError(f"{part}/ has class folders that train/ has not: {some(unknown)}")
-            left_out += _beside(folder, classes)
+            left_out += _beside(folder, [*classes, UNLABELED] if part == "train" else classes)
             parts[part] = [
                 (file, target)
                 for target, name in enumerate(classes)
@@ -68,7 +74,7 @@ def find_images(root: Path) -> Found:
 
 
 def class_names(root: Path) -> list[str]:
-    """The names of the folders in `root`/train, sorted.
+    """The names of the folders in `root`/train but for UNLABELED, sorted.
 
     Raises:
         UserError: there are none, or one leads back to where it is.
@@ -87,7 +93,7 @@ def class_names(root: Path) -> list[str]:
         others = [name for name in _folders(root) if name not in PARTS]
         hint = f"; if {some(others)} are the classes, move them into {train}" if others else ""
         raise UserError(f"{root} has no folder train/: {LAYOUT}{hint}")
-    names = _folders(train)
+    names = [name for name in _folders(train) if name != UNLABELED]
     for name in names:
         if train.resolve().is_relative_to((train / name).resolve()):
             raise UserError(f"{train / name} is a link back to a folder that it is in: remove it")

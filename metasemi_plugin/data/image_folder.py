@@ -1,10 +1,11 @@
 """Your own images: one folder a class.
 
     data_dir/
-      train/<class>/*        needed; num_labels of these images are labelled
+      train/<class>/*        needed; num_labels of these images are labelled, or see `labels`
       test/<class>/*         of the same classes, or some of them; to test on
       val/<class>/*          the same; to choose epochs and settings on
       unlabeled/**           any further images, without labels
+      train/_unlabeled/**    the same
 
 `test/`, `val/` or `num_val` > 0 is needed to evaluate on. Every kind of file that Pillow reads, of
 any size and mode; other files are counted, and named in the log and the record, but for hidden
@@ -22,8 +23,9 @@ import numpy as np
 
 from metasemi_plugin.data.arrays import Views
 from metasemi_plugin.data.cache import cached_images
-from metasemi_plugin.data.class_folders import class_names, find_images, some
+from metasemi_plugin.data.class_folders import class_names, some
 from metasemi_plugin.data.decode import decode_files
+from metasemi_plugin.data.labels import count, find_labeled
 from metasemi_plugin.data.notes import Notes
 from metasemi_plugin.data.splits import Images, Splits, make_splits
 from metasemi_plugin.errors import UserError
@@ -40,10 +42,11 @@ def build(args: argparse.Namespace, ulb_views: Views) -> Splits:
     Raises:
         UserError: the folder is not laid out as above, the classes are not those of
             `args.num_classes`, there are too few images, or some cannot be read; see also
-            `make_splits`.
+            `find_labeled` and `make_splits`.
     """
     root = Path(args.data_dir).expanduser()
-    classes, parts, left_out = find_images(root)
+    found = find_labeled(root, args.labels)
+    classes, parts, left_out = found
     if wrong := wrong_num_classes(args.data_dir, args.num_classes):
         raise UserError(f"num_classes: {wrong}")
     if not args.num_val and "val" not in parts and "test" not in parts:
@@ -72,7 +75,7 @@ def build(args: argparse.Namespace, ulb_views: Views) -> Splits:
         unlabelled=images.get("unlabeled"),
         class_names=classes,
         flip=args.flip,
-        notes=Notes(left_out, **decoded),
+        notes=Notes(left_out, **decoded, labeled={} if args.labels == "equal" else count(found)),
     )
 
 

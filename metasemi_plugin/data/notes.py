@@ -12,15 +12,20 @@ class Notes(NamedTuple):
     Attributes:
         left_out: ending, or name of a folder and "/" -> how many are not used.
         ranges, cut: see `decode.Decoded`.
+        labeled: class -> how many labeled images were found, where `labels` is not "equal".
     """
 
     left_out: Mapping[str, int] = {}
     ranges: Mapping[str, Sequence[float]] = {}
     cut: int = 0
+    labeled: Mapping[str, int] = {}
 
     def lines(self) -> list[str]:
         """For people."""
         lines = [f"left out of the data: {in_words(self.left_out)}"] if self.left_out else []
+        if self.labeled:
+            counts = ", ".join(f"{n} {name}" for name, n in self.labeled.items())
+            lines.append(f"{sum(self.labeled.values())} labeled images found: {counts}")
         lines += [
             f"grey images of more than 8 bits ({kind}): of all their values the lowest, {low}, "
             f"becomes black and the highest, {high}, white"

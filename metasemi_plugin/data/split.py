@@ -68,7 +68,7 @@ def split_labels(
 
 
 def hold_out(
-    targets: np.ndarray, num_val: int, num_classes: int, seed: int
+    targets: np.ndarray, num_val: int, num_classes: int, seed: int, keep: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Hold `num_val` images out, each class in proportion to its size.
 
@@ -77,6 +77,7 @@ def hold_out(
         num_val: how many images to hold out.
         num_classes: number of classes C.
         seed: not negative.
+        keep: how many of each class stay in any case; the proportions are those of the others.
 
     Returns:
         Ascending positions of the images that stay (N - num_val,), and of those held out
@@ -85,11 +86,11 @@ def hold_out(
     Raises:
         UserError: `num_val` is negative, or leaves nothing to train on.
     """
-    sizes = np.array([np.sum(targets == label) for label in range(num_classes)])
+    sizes = np.array([max(np.sum(targets == label) - keep, 0) for label in range(num_classes)])
     if not 0 <= num_val < sizes.sum():
+        of = f"labeled images beyond {keep} of each class" if keep else "training images"
         raise UserError(
-            f"num_val must be at least 0 and less than the {sizes.sum()} training images, "
-            f"not {num_val}"
+            f"num_val must be at least 0 and less than the {sizes.sum()} {of}, not {num_val}"
         )
     # Largest remainders: whole shares first, then one more where most was cut off.
     quota, remainder = np.divmod(sizes * num_val, sizes.sum())
@@ -104,7 +105,12 @@ def hold_out(
 
 
 def leave_out_fold(
-    targets: np.ndarray, num_folds: int, fold: int, num_classes: int, seed: int
+    targets: np.ndarray,
+    num_folds: int,
+    fold: int,
+    num_classes: int,
+    seed: int,
+    uneven: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """One round of a k-fold cross-validation on labelled images.
 
@@ -117,12 +123,15 @@ def leave_out_fold(
         fold: which of the folds is left out, in 0..num_folds-1.
         num_classes: number of classes C.
         seed: not negative.
+        uneven: whether classes may have fewer images than there are folds: they are in some folds
+            only, and an image that is the only one of its class is in none.
 
     Returns:
         Ascending positions of the images to train on, and of those of the fold.
 
     Raises:
-        UserError: there are no such folds, or a class has fewer images than there are folds.
+        UserError: there are no such folds, or a class has fewer images than there are folds; if
+            `uneven`, all together have.
     """
     if num_folds < 2:
         raise UserError(f"label_folds must be 0 (none) or at least 2, not {num_folds}")
@@ -132,8 +141,14 @@ def leave_out_fold(
         )
     rng = np.random.default_rng([seed, _FOLDS])
     members = [rng.permutation(np.flatnonzero(targets == label)) for label in range(num_classes)]
-    fewest = min(map(len, members))
-    if fewest < num_folds:
+    if uneven:
+        members = [m for m in members if len(m) > 1]
+        if (dealt := sum(map(len, members))) < num_folds:
+            raise UserError(
+                f"label_folds {num_folds}: classes of 2 or more labels have {dealt} in all, which "
+                "is fewer than there are folds; lower label_folds or label more images"
+            )
+    elif (fewest := min(map(len, members))) < num_folds:
         raise UserError(
             f"label_folds {num_folds}: a class has {fewest} labels, which is fewer than there are "
             "folds; lower label_folds or raise num_labels"

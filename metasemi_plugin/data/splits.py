@@ -62,11 +62,13 @@ def make_splits(
     set: those of `train` come first, then `unlabelled`, `val` and `test`.
 
     Args:
-        args: num_val, num_labels, lb_imb_ratio, ulb_num_labels, ulb_imb_ratio, seed,
+        args: num_val, labels, num_labels, lb_imb_ratio, ulb_num_labels, ulb_imb_ratio, seed,
             include_lb_to_ulb, label_folds, label_fold, algorithm, crop_ratio. With the algorithm
-            "fullysupervised" all training images are labelled, as in USB.
+            "fullysupervised" all training images are labelled, as in USB. Unless `labels` is
+            "equal", those of known class are, evenly distributed or not; validation images and
+            folds are then taken of them, but never the last of a class.
         ulb_views: key of the unlabelled batch -> kind of view.
-        train: the training images; their targets are all known.
+        train: the training images; their targets are all known if `args.labels` is "equal".
         class_names: one name a class.
         val: validation images, if the data set brings its own.
         test: test images.
@@ -153,13 +155,14 @@ def _choose(
     """Ascending positions of the labelled images, the unlabelled, and those to validate on."""
     num_classes, seed = len(class_names), args.seed
     stay, held = np.arange(len(targets)), np.arange(0)
+    given = args.labels != "equal"
     if args.num_val:
         candidates = targets.copy()
         if labelled is not None:
             candidates[labelled] = -1  # never held out
-        stay, held = hold_out(candidates, args.num_val, num_classes, seed)
-    if args.algorithm == "fullysupervised":
-        lb = stay
+        stay, held = hold_out(candidates, args.num_val, num_classes, seed, int(given))
+    if given or args.algorithm == "fullysupervised":
+        lb = stay[targets[stay] >= 0]
     elif labelled is not None:
         lb = labelled
     else:
@@ -174,7 +177,7 @@ def _choose(
         lb = stay[chosen]
     if args.label_folds:
         trained, fold = leave_out_fold(
-            targets[lb], args.label_folds, args.label_fold, num_classes, seed
+            targets[lb], args.label_folds, args.label_fold, num_classes, seed, given
         )
         lb, held = lb[trained], lb[fold]
         stay = np.setdiff1d(stay, held)

@@ -68,6 +68,9 @@ def _impossible_sizes(v: dict) -> Problems:
     if v["algorithm"] == "fullysupervised":
         yield from ((key, "fullysupervised takes all images as they are") for key in given)
         return
+    if v["labels"] != "equal":
+        yield from ((key, "labels says which images are labeled: leave it out") for key in given)
+        return
     if v["dataset"] == "stl10":
         yield from (
             (key, "STL-10 has its own labelled images and others of unknown class")
@@ -79,7 +82,8 @@ def _impossible_sizes(v: dict) -> Problems:
     for number, ratio in (("num_labels", "lb_imb_ratio"), ("ulb_num_labels", "ulb_imb_ratio")):
         count, classes = v[number], v["num_classes"]
         if count is not None and v[ratio] == 1 and count % classes:
-            yield number, indivisible(count, classes)
+            every = number == "num_labels" and v["dataset"] == "image_folder"
+            yield number, indivisible(count, classes) + (", or set labels to all" if every else "")
     if not all(class_sizes(v["num_labels"], v["num_classes"], v["lb_imb_ratio"])):
         yield (
             "lb_imb_ratio",

@@ -22,6 +22,7 @@ def make_args(tmp_path):
             "dataset": "digits",
             "algorithm": "metasemi",
             "num_classes": 10,
+            "labels": "equal",
             "num_labels": 40,
             "img_size": 8,
             "crop_ratio": 0.875,

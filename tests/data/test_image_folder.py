@@ -158,7 +158,7 @@ def test_images_of_16_bits_have_one_range_wherever_they_are(build, folder, decod
         splits = build()
         assert splits.eval.images[:][3:, 0, 0, 0].tolist() == [255, 128]
         assert splits.train_ulb.images[:][6, 0, 0, 0] == 0
-        assert splits.train_lb.notes == ({}, {"integer": [1000, 3000]}, 0)
+        assert splits.train_lb.notes == ({}, {"integer": [1000, 3000]}, 0, {})
     grey_16_bits(folder / "train/été/0.png", 0)
     assert build().eval.images[:][3:, 0, 0, 0].tolist() == [255, 170]
     assert decoded == [19, 19]

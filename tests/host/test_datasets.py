@@ -173,6 +173,7 @@ def test_how_a_folder_was_read_is_in_the_log_and_the_record(photos, tmp_path, ca
         "left_out": {".heic": 2, ".csv": 1},
         "ranges": {"integer": [100, 4000]},
         "cut": 0,
+        "labeled": {},
     }
     for text in (capsys.readouterr().out, (tmp_path / "run" / "log.txt").read_text()):
         assert "2 .heic, 1 .csv, to read .heic, pip install pillow-heif" in text
