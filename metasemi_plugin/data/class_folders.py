@@ -60,9 +60,10 @@ def find_images(root: Path) -> Found:
         elif not folder.is_dir():
             continue
         else:
-            if unknown := [name for name in _folders(folder) if name not in classes]:
+            used = [*classes, UNLABELED] if part == "train" else classes
+            if unknown := [name for name in _folders(folder) if name not in used]:
                 raise UserError(f"{part}/ has class folders that train/ has not: {some(unknown)}")
-            left_out += _beside(folder, [*classes, UNLABELED] if part == "train" else classes)
+            left_out += _beside(folder, used)
             parts[part] = [
                 (file, target)
                 for target, name in enumerate(classes)

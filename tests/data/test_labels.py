@@ -132,7 +132,7 @@ def test_other_data_sets_have_no_such_option():
 
 def test_impossible_sizes_of_uneven_labels():
     targets = np.array([0] * 5 + [1])
-    with pytest.raises(UserError, match="less than the 4 labeled images beyond 1 .*, not 4"):
+    with pytest.raises(UserError, match=r"less than the 4 labeled images beyond 1 .*, not 4"):
         hold_out(targets, 4, 2, seed=0, keep=1)
     with pytest.raises(UserError, match="label_folds 6: classes of 2 or more labels have 5"):
         leave_out_fold(targets, 6, 0, 2, seed=0, uneven=True)
