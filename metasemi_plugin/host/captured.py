@@ -35,6 +35,8 @@ def why_not(algorithm) -> str | None:
         return "there is nothing to capture on a device that is no CUDA GPU"
     if collectives.world_size() > 1:
         return "several processes exchange messages in each step"
+    if getattr(algorithm.args, "meta_gradient", None) == "unrolled":
+        return "the unrolled meta-gradient sets the GPU's random numbers back within a step"
     if algorithm.loss_scaler.is_enabled():
         return "float16's loss scaling decides on the host: use amp_dtype bfloat16"
     return None
