@@ -26,6 +26,7 @@ def resolve(
     path: str | None,
     overrides: Mapping[str, object],
     more: Callable[[dict], Problems] = lambda values: iter(()),
+    look: Callable[[dict, Mapping[str, Setting]], Problems] = lambda values, settings: iter(()),
 ) -> argparse.Namespace:
     """The complete configuration of a run.
 
@@ -33,6 +34,7 @@ def resolve(
         path: a YAML file, or None.
         overrides: key -> value from the command line (strings) or from Python.
         more: what else no run can have.
+        look: settles what the data decide.
 
     Returns:
         A Namespace with every option of the host, of the algorithm and of this package, plus
@@ -58,10 +60,10 @@ def resolve(
             wrong.add(key)
     values["algorithm"] = algorithm.value
     values |= {key: os.path.expanduser(str(values[key])) for key in _PATHS if values[key]}
-    labels = list(_settle_labels(values, settings))
+    seen = list(look(values, settings))
     problems += [
         f"{settings[key].source if key in settings else 'default'}: {key}: {what}"
-        for key, what in (*labels, *impossible(values, known), *more(values))
+        for key, what in (*seen, *impossible(values, known), *more(values))
         if key not in wrong
     ]
     if problems:
@@ -70,36 +72,6 @@ def resolve(
         task = Path(path).stem if path else f"{values['dataset']}_{values['num_labels']}"
         values["save_name"] = f"{values['algorithm']}_{task}_{values['seed']}"
     return argparse.Namespace(**values)
-
-
-def _settle_labels(values: dict, settings: Mapping[str, Setting]) -> Problems:
-    """Have `labels` and `num_labels` say the same: of labels that are given, the number found.
-
-    A number that stands where it wins over `labels`, or beside it, must be that.
-    """
-    given = values["labels"] != "equal"
-    if values["dataset"] != "image_folder":
-        if given:
-            yield "labels", "only dataset image_folder has it: leave it out"
-        return
-    from metasemi_plugin.data.labels import count, find_labeled  # here, as it takes Pillow
-
-    try:
-        counts = count(find_labeled(Path(values["data_dir"]), values["labels"])).values()
-    except (UserError, OSError, ValueError) as error:
-        if given:
-            yield "labels", str(error)
-        return  # the data set says so
-    found = sum(counts)
-    if not given:
-        uneven = len({*counts}) > 1 and values["lb_imb_ratio"] == 1
-        if uneven and values["num_labels"] == found:
-            values["labels"] = "all"  # equally many of each are less
-        return
-    number, which = settings.get("num_labels"), settings["labels"]
-    if number and number.source in (which.source, "command line") and values["num_labels"] != found:
-        yield "num_labels", f"{values['num_labels']}, but labels finds {found}: leave it out"
-    values["num_labels"] = found
 
 
 def settle(

@@ -10,13 +10,14 @@ from metasemi_plugin.config import resolve as by_itself
 from metasemi_plugin.config.algorithms import ALGORITHMS, Algorithm
 from metasemi_plugin.config.option import Option
 from metasemi_plugin.host.checks import impossible
+from metasemi_plugin.host.label_numbers import settle_labels
 from metasemi_plugin.host.views import supported_algorithms
 
 
 def resolve(path: str | None, overrides: Mapping[str, object]) -> argparse.Namespace:
     """The complete configuration of a run; see `metasemi_plugin.config.resolve.resolve`."""
     _adopt()
-    return by_itself.resolve(path, overrides, impossible)
+    return by_itself.resolve(path, overrides, impossible, settle_labels)
 
 
 def options(algorithm: str) -> dict[str, Option]:

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from metasemi_plugin.cli.predict import Row, table
-from metasemi_plugin.config.resolve import resolve
 from metasemi_plugin.data import DATASETS
 from metasemi_plugin.data.class_folders import find_images
 from metasemi_plugin.data.labels import find_labeled
 from metasemi_plugin.data.split import hold_out, leave_out_fold
 from metasemi_plugin.errors import UserError
+from metasemi_plugin.host.config import resolve
 
 
 @pytest.fixture
@@ -33,7 +33,8 @@ def build(make_args):
 @pytest.fixture
 def settled(root):
     def settled(**given):
-        return resolve(None, {"dataset": "image_folder", "data_dir": str(root), **given})
+        folder = {"dataset": "image_folder", "data_dir": str(root), "num_classes": 2}
+        return resolve(None, folder | given)
 
     return settled
 
@@ -122,7 +123,8 @@ def test_the_number_of_labels_is_what_is_found(settled):
 
 def test_labels_win_over_a_number_in_a_file(root):
     (root / "run.yaml").write_text(f"dataset: image_folder\ndata_dir: {root}\nnum_labels: 4000\n")
-    assert resolve(str(root / "run.yaml"), {"labels": "all"}).num_labels == 6
+    given = {"labels": "all", "num_classes": 2}
+    assert resolve(str(root / "run.yaml"), given).num_labels == 6
 
 
 def test_other_data_sets_have_no_such_option():
