@@ -34,6 +34,15 @@ def set_state(saved: dict) -> None:
         torch.cuda.set_rng_state(numbers, device)
 
 
+def equal(one: object, other: object) -> bool:
+    """Whether two states, or parts of them, are the same."""
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return one == other
+
+
 def seed_all(seed: int) -> None:
     """Seed every global generator."""
     random.seed(seed)

@@ -56,6 +56,9 @@ class Step:
         self.tape = Tape(algorithm.device)
         self.seen = 0
         self.shapes: dict[str, tuple] = {}
+        hooks = algorithm.hooks_dict.values()
+        self.hooks = [hook for hook in hooks if hasattr(hook, "in_step")]
+        self.outside = [hook for hook in hooks if not hasattr(hook, "in_step")]
         if self.refused is None:
             self.stream = torch.cuda.Stream(algorithm.device)
 
@@ -89,13 +92,12 @@ class Step:
     def compute(self) -> None:
         """An iteration, operation by operation."""
         algorithm = self.algorithm
-        in_step = [h for h in algorithm.hooks_dict.values() if hasattr(h, "in_step")]
         batch = algorithm.to_device(self.batch_from_host())
         with algorithm.reading_as_tensors():
-            for hook in in_step:
+            for hook in self.hooks:
                 hook.before_train_step(algorithm)
             algorithm.out_dict, algorithm.log_dict = algorithm.train_step(**batch)
-            for hook in in_step:
+            for hook in self.hooks:
                 hook.after_train_step(algorithm)
 
     def batch_from_host(self) -> dict[str, Tensor]:
@@ -123,7 +125,7 @@ class Step:
         try:
             with torch.cuda.graph(graph, stream=self.stream), self.tape.replaying():
                 self.compute()
-            if not _alike(random_numbers.state(), drawn):
+            if host_drew(drawn):
                 raise RuntimeError("it draws random numbers that a replay would repeat")
         except Exception as error:  # whatever it is, the iteration can be computed as it is
             before.restore()
@@ -203,9 +205,10 @@ class _Kept:
         self.algorithm.model.zero_grad()
 
 
-def _alike(one: dict, other: dict) -> bool:
-    """Whether the generators of the host stand where they stood; a graph takes the GPU's along."""
-    return all(str(one[key]) == str(other[key]) for key in ("python", "numpy", "torch"))
+def host_drew(since: dict) -> bool:
+    """Whether a generator of the host has moved since that state; a graph takes the GPU's along."""
+    now = random_numbers.state()
+    return not all(random_numbers.equal(now[k], since[k]) for k in ("python", "numpy", "torch"))
 
 
 def _place(error: BaseException) -> str:

@@ -191,7 +191,6 @@ class OnDevice:
         self.model.train()
         self.call_hook("before_run")
         step = captured.Step(self)
-        outside = [h for h in self.hooks_dict.values() if not hasattr(h, "in_step")]
         for epoch in range(self.start_epoch, self.epochs):
             self.epoch = epoch
             if self.it >= self.num_train_iter:
@@ -201,10 +200,10 @@ class OnDevice:
             for parts in zip(*loaders, strict=False):
                 if self.it >= self.num_train_iter:
                     break
-                for hook in outside:
+                for hook in step.outside:
                     hook.before_train_step(self)
                 step(self.arguments({k: v for part in parts for k, v in part.items()}))
-                for hook in outside:
+                for hook in step.outside:
                     hook.after_train_step(self)
                 self.it += 1
             self.call_hook("after_train_epoch")

@@ -1,5 +1,7 @@
 """A captured step computes what an eager one does: here without a GPU, operation by operation."""
 
+import random
+
 import numpy as np
 import pytest
 import torch
@@ -39,7 +41,7 @@ class FromTape(Step):
         with self.tape.replaying():
             self.compute()
         algorithm.it = it
-        assert captured._alike(random_numbers.state(), before)
+        assert not captured.host_drew(before)
         assert [t.data_ptr() for t in tensors(algorithm)] == addresses
 
 
@@ -79,6 +81,14 @@ def test_the_iteration_is_read_as_the_hosts_linear_ramp_and_no_other_way(build):
     for read in (lambda: it > 3, lambda: it + 1, lambda: 8 / it, lambda: float(it)):
         with pytest.raises(TypeError):
             read()
+
+
+@pytest.mark.parametrize("draw", [random.random, np.random.rand, lambda: torch.rand(())])
+def test_a_single_number_that_the_host_draws_is_seen(draw):
+    before = random_numbers.state()
+    assert not captured.host_drew(before)
+    draw()
+    assert captured.host_drew(before)
 
 
 def test_the_cpu_has_nothing_to_capture(build):
