@@ -59,10 +59,10 @@ def all_reduce_(tensors: Iterable[Tensor]) -> None:
     if world_size() == 1:
         return
     tensors = list(tensors)
-    for group in _by_type(tensors):
-        flat = torch.cat([t.reshape(-1) for t in group])
+    for group in by_type(tensors):
+        flat = pack(group)
         dist.all_reduce(flat)
-        _unpack(flat, group)
+        unpack(flat, group)
 
 
 def all_reduce_mean_(tensors: Iterable[Tensor]) -> None:
@@ -78,10 +78,10 @@ def broadcast_(tensors: Iterable[Tensor]) -> None:
     """Replace each tensor by what it is on rank 0, in place; see `all_reduce_`."""
     if world_size() == 1:
         return
-    for group in _by_type(list(tensors)):
-        flat = torch.cat([t.reshape(-1) for t in group])
+    for group in by_type(list(tensors)):
+        flat = pack(group)
         dist.broadcast(flat, 0)
-        _unpack(flat, group)
+        unpack(flat, group)
 
 
 def all_gather(t: Tensor, *lengths: int) -> Tensor:
@@ -127,11 +127,18 @@ def other_dropout() -> None:
         generator.set_offset(offset)
 
 
-def _by_type(tensors: list[Tensor]) -> list[list[Tensor]]:
+def by_type(tensors: list[Tensor]) -> list[list[Tensor]]:
+    """Those of each type of number, of which one kernel makes a copy: see `pack`."""
     dtypes = dict.fromkeys(t.dtype for t in tensors)
     return [[t for t in tensors if t.dtype == dtype] for dtype in dtypes]
 
 
-def _unpack(flat: Tensor, tensors: list[Tensor]) -> None:
+def pack(tensors: list[Tensor]) -> Tensor:
+    """A copy of tensors of one type, one after the other."""
+    return torch.cat([t.reshape(-1) for t in tensors])
+
+
+def unpack(flat: Tensor, tensors: list[Tensor]) -> None:
+    """What `pack` made, or the like, into the tensors, in place."""
     parts = flat.split([t.numel() for t in tensors])
     torch._foreach_copy_(tensors, [p.view_as(t) for p, t in zip(parts, tensors, strict=True)])

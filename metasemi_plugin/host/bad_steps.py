@@ -38,11 +38,7 @@ class UpdateHook(ParamUpdateHook):
 
     def before_train_step(self, algorithm):
         buffers = [*algorithm.model.buffers(), *algorithm.ema.statistics.values()]
-        by_type = {b.dtype: [o for o in buffers if o.dtype == b.dtype] for b in buffers}
-        # One tensor of each type, by one kernel.
-        self.buffers = [
-            (group, torch.cat([b.flatten() for b in group])) for group in by_type.values()
-        ]
+        self.buffers = [(group, collectives.pack(group)) for group in collectives.by_type(buffers)]
         others = [hook for hook in algorithm.hooks_dict.values() if not hasattr(hook, "in_step")]
         self.kept = [
             (owner, name, value, None if value is None else (value.clone(), value._version))
@@ -99,11 +95,7 @@ class UpdateHook(ParamUpdateHook):
     def undo_if_bad(self, finite: Tensor) -> None:
         """Buffers, and tensors that algorithm and hooks keep, as they were before a bad step."""
         for group, kept in self.buffers:
-            now = torch.where(finite, torch.cat([b.flatten() for b in group]), kept)
-            parts = now.split([b.numel() for b in group])
-            torch._foreach_copy_(
-                group, [t.view(b.shape) for t, b in zip(parts, group, strict=True)]
-            )
+            collectives.unpack(torch.where(finite, collectives.pack(group), kept), group)
         for owner, name, value, before in self.kept:
             now = owner[name]
             if now is value and (value is None or value._version == before[1]):

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from metasemi_plugin import random_numbers
 from metasemi_plugin.distributed import collectives
-from metasemi_plugin.host.teacher import BnController, Teacher, statistics
+from metasemi_plugin.host.teacher import BnController, Teacher, lerp_, statistics
 from metasemi_plugin.ramp import sigmoid_ramp
 from metasemi_plugin.step_inputs import from_host
 
@@ -55,10 +55,7 @@ class TeacherHook(EMAHook):
         shadow = list(algorithm.ema.shadow.values())
         params = [p.data for _, p in algorithm.model.named_parameters()]
         share = from_host(lambda: 1 - self.decay(algorithm), shadow[0].device, shadow[0].dtype)
-        weight = torch.where(algorithm.run_state.finite, share, 0)
-        difference = torch._foreach_sub(params, shadow)
-        torch._foreach_mul_(difference, weight)
-        torch._foreach_add_(shadow, difference)
+        lerp_(shadow, params, torch.where(algorithm.run_state.finite, share, 0))
         algorithm.ema.moved()
 
     @staticmethod

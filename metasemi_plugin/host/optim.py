@@ -68,11 +68,12 @@ def take_step(optimizer: torch.optim.Optimizer, finite: Tensor) -> None:
 
 def _begin_momentum(optimizer: torch.optim.Optimizer) -> None:
     """SGD's, at zero: it would begin in the first step, and leave it undefined in a bad one."""
-    for group in optimizer.param_groups:
-        if isinstance(optimizer, torch.optim.SGD) and group["momentum"] > 0:
-            for p in group["params"]:
-                if p.grad is not None and not optimizer.state[p]:
-                    optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
+    if not isinstance(optimizer, torch.optim.SGD):
+        return
+    params = [p for g in optimizer.param_groups if g["momentum"] > 0 for p in g["params"]]
+    for p in params:
+        if p.grad is not None and not optimizer.state[p]:
+            optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
 
 
 def build_scheduler(optimizer: torch.optim.Optimizer, args) -> LRScheduler:

@@ -6,7 +6,7 @@ implementations (Mean Teacher, ICT) the teacher is a module of its own, whose st
 passes over clean unlabelled images move.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -14,6 +14,7 @@ from semilearn.core.utils import EMA
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from metasemi_plugin.distributed import collectives
 from metasemi_plugin.step_inputs import from_host
 
 
@@ -104,14 +105,16 @@ class BnController:
         self.reset()
 
     def reset(self) -> None:
-        self.frozen: list[tuple[Tensor, Tensor]] = []
+        self.frozen: list[tuple[list[Tensor], Tensor]] = []
         self.moving: dict[float, tuple[list[_BatchNorm], list[Tensor]]] = {}
 
     def freeze_bn(self, model: nn.Module) -> None:
         assert not [*self.frozen, *self.moving], "freeze_bn and unfreeze_bn must appear in pairs"
         teacher = self.algorithm.ema
         if not (teacher.applied and teacher.has_own):
-            self.frozen = [(b, b.clone()) for b in bn_buffers(model).values()]
+            # Behind autograd's back: a backward pass in train mode does not read them.
+            live = [b.data for b in bn_buffers(model).values()]
+            self.frozen = [(group, collectives.pack(group)) for group in collectives.by_type(live)]
             return
         groups: dict[float, list[_BatchNorm]] = {}
         for module in model.modules():
@@ -122,8 +125,8 @@ class BnController:
 
     @torch.no_grad()
     def unfreeze_bn(self, model: nn.Module) -> None:
-        # Behind autograd's back: a backward pass in train mode does not read them.
-        copy_([(b.data, kept) for b, kept in self.frozen])
+        for group, kept in self.frozen:
+            collectives.unpack(kept, group)
         for momentum, (modules, before) in self.moving.items():
             self.move(momentum, running(modules), before)
             for module in modules:
@@ -134,9 +137,8 @@ class BnController:
         """Statistics that hold those of a batch become the running ones."""
         like = of_batch[0]
         share = from_host(lambda: self.momentum(momentum), like.device, like.dtype)
-        difference = torch._foreach_sub(of_batch, before)
-        torch._foreach_mul_(difference, share)
-        copy_(zip(of_batch, torch._foreach_add(before, difference), strict=True))
+        lerp_(before, of_batch, share)
+        torch._foreach_copy_(of_batch, before)
 
     def momentum(self, of_layer: float) -> float:
         """What counts in the iteration under way."""
@@ -148,14 +150,11 @@ def running(modules: list[_BatchNorm]) -> list[Tensor]:
     return [b.data for m in modules for b in (m.running_mean, m.running_var) if b is not None]
 
 
-def copy_(pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
-    """Into the first of each pair the second, those of one type by one call."""
-    by_type: dict[torch.dtype, list[tuple[Tensor, Tensor]]] = {}
-    for pair in pairs:
-        by_type.setdefault(pair[0].dtype, []).append(pair)
-    for group in by_type.values():
-        to, values = zip(*group, strict=True)
-        torch._foreach_copy_(to, values)
+def lerp_(start: list[Tensor], end: list[Tensor], share: Tensor) -> None:
+    """start + share (end - start), in place; torch._foreach_lerp_ would read the share, ()."""
+    difference = torch._foreach_sub(end, start)
+    torch._foreach_mul_(difference, share)
+    torch._foreach_add_(start, difference)
 
 
 def bn_buffers(model: nn.Module) -> dict[str, Tensor]:
