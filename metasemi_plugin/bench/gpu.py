@@ -75,10 +75,14 @@ def set_precision(precision: str) -> None:
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
 
 
+def _setting(net: str, precision: str) -> Setting:
+    return Setting(net, dtype="bf16" if precision == "bf16" else "fp32", device="cuda")
+
+
 def step(net: str, precision: str) -> list[dict]:
     """Milliseconds of a step without the optimizer by each method, and their ratio to plain's."""
     set_precision(precision)
-    setting = Setting(net, dtype="bf16" if precision == "bf16" else "fp32", device="cuda")
+    setting = _setting(net, precision)
     model, batches = build(setting)
     found: list[dict] = []
     runs: dict[str, Callable[[], object]] = {}
@@ -95,7 +99,7 @@ def step(net: str, precision: str) -> list[dict]:
         except Exception as error:  # a library that is not there, or does not fit this torch
             row["note"] = one_line(error)
             torch.cuda.synchronize()
-    times = interleaved(runs)
+    times = timing.interleaved(runs, ROUNDS, CALLS)
     for row in found:
         for way in ("eager", "captured"):
             key, plain = f"{row['method']} {way}", f"plain {way}"
@@ -103,20 +107,6 @@ def step(net: str, precision: str) -> list[dict]:
                 row[f"{way} ms"] = timing.median_ms(times, key)
                 row[f"{way} ratio"] = timing.ratio(times, key, plain)
     return found
-
-
-def interleaved(runs: dict[str, Callable[[], object]]) -> timing.Times:
-    """Seconds of each in each round, of some calls in a row, as training makes them."""
-    times: timing.Times = {name: [] for name in runs}
-    for _ in range(ROUNDS):
-        for name, run in runs.items():
-            torch.cuda.synchronize()
-            began = time.perf_counter()
-            for _ in range(CALLS):
-                run()
-            torch.cuda.synchronize()
-            times[name].append((time.perf_counter() - began) / CALLS)
-    return times
 
 
 def captured(run: Callable[[], object]) -> Callable[[], object]:
@@ -147,7 +137,6 @@ def iteration(net: str, precision: str) -> list[dict]:
 
 def _iterations(name: str, net: str, precision: str, compile: str) -> list[tuple[str, object]]:
     metasemi_plugin.register()
-    from metasemi_plugin.host.config import resolve
     from metasemi_plugin.host.hooks import Hook
     from metasemi_plugin.host.nets import net_builder
     from metasemi_plugin.host.on_device import on_device
@@ -161,14 +150,11 @@ def _iterations(name: str, net: str, precision: str, compile: str) -> list[tuple
 
     ticks: list[float] = []
     said: list[str] = []
-    options = {
-        "algorithm": name, "dataset": "digits", "num_classes": 10, "num_labels": 1000, "net": net,
-        "img_size": 32, "device": "cuda", "compile": compile,
-        "tf32": precision == "tf32", "amp": precision == "bf16", "amp_dtype": "bfloat16",
-        "batch_size": 25, "uratio": 3, "optim": "SGD", "num_train_iter": WARM + TIMED,
-        "num_eval_iter": WARM + TIMED, "num_log_iter": WARM + TIMED, "eval_batch_size": 256,
-    }  # fmt: skip
-    args = resolve(None, options)
+    args = _setting(net, precision).run(
+        name, num_labels=1000, batch_size=25, uratio=3, eval_batch_size=256, compile=compile,
+        tf32=precision == "tf32",
+        **dict.fromkeys(("num_train_iter", "num_eval_iter", "num_log_iter"), WARM + TIMED),
+    )  # fmt: skip
     torch.manual_seed(0)
     torch.cuda.reset_peak_memory_stats()
     with no_host_warnings():

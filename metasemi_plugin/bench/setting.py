@@ -68,8 +68,12 @@ class Setting(NamedTuple):
         lb, ulb = self.batch_size, self.batch_size + self.ulb_batch_size
         return (3 * lb + 5 * ulb) / (3 * lb + 3 * ulb)
 
-    def run(self, algorithm: str) -> argparse.Namespace:
+    def run(self, algorithm: str, **more: object) -> argparse.Namespace:
         """The configuration of a training run of ``algorithm``; the digits stand in for its data.
+
+        Args:
+            algorithm: its name.
+            more: other options of the run.
 
         Raises:
             UserError: an option that no run can have.
@@ -87,6 +91,7 @@ class Setting(NamedTuple):
             "device": self.device,
             "amp": self.dtype != "fp32",
             "amp_dtype": "bfloat16",
+            **more,
         }
         return resolve(None, options)
 

@@ -10,7 +10,7 @@ import torch
 Times = dict[str, list[float]]
 
 
-def interleaved(steps: Mapping[str, Callable[[], object]], rounds: int) -> Times:
+def interleaved(steps: Mapping[str, Callable[[], object]], rounds: int, calls: int = 1) -> Times:
     """Seconds of each step in each round.
 
     A round runs every step once, and each round begins one step further, so that whatever else
@@ -19,13 +19,14 @@ def interleaved(steps: Mapping[str, Callable[[], object]], rounds: int) -> Times
     Args:
         steps: what to time, by name.
         rounds: at least 1.
+        calls: how many in a row, see `seconds`.
     """
     names = list(steps)
     times: Times = {name: [] for name in names}
     for number in range(rounds):
         start = number % len(names)
         for name in names[start:] + names[:start]:
-            times[name].append(seconds(steps[name]))
+            times[name].append(seconds(steps[name], calls))
     return times
 
 
@@ -44,16 +45,17 @@ def ratio(times: Times, name: str, base: str) -> float:
     return statistics.median(ratios(times, name, base))
 
 
-def seconds(step: Callable[[], object]) -> float:
-    """Of one call."""
+def seconds(step: Callable[[], object], calls: int = 1) -> float:
+    """Of one call; of several in a row, as training makes them, the mean."""
     gc.collect()  # what another step left behind is not this one's
     gc.disable()  # a collection takes as long as a step of a small net
     try:
         synchronise()
         started = time.perf_counter()
-        step()
+        for _ in range(calls):
+            step()
         synchronise()
-        return time.perf_counter() - started
+        return (time.perf_counter() - started) / calls
     finally:
         gc.enable()
 
