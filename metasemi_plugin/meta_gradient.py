@@ -1,7 +1,7 @@
 """The meta-gradient of Meta-Semi (Wang et al.), Eqs. 1-10: pure functions of tensors and a module.
 
-Shapes: B labelled and U unlabelled images a batch, C classes. X~ = (x_lb, y_lb) is the mixed
-labelled batch, B samples; U~ = (x_ulb, y_ulb) the mixed batch that may be trained on, N = B + U
+Shapes: B labeled and U unlabeled images a batch, C classes. X~ = (x_lb, y_lb) is the mixed
+labeled batch, B samples; U~ = (x_ulb, y_ulb) the mixed batch that may be trained on, N = B + U
 samples. Targets are probabilities, (B, C) and (N, C). L is the cross-entropy with soft targets of
 one sample; theta are the parameters of the model that require a gradient.
 
@@ -45,7 +45,7 @@ def meta_gradient(
     lr: float = 1.0,
     method: str = "forward",
 ) -> Tensor:
-    """Derivative of the labelled loss with respect to each sample's weight: Eq. 8 at w = 0.
+    """Derivative of the labeled loss with respect to each sample's weight: Eq. 8 at w = 0.
 
     Parameters, buffers, their flags, the model's mode and the global random numbers are left as
     they were.
@@ -58,7 +58,7 @@ def meta_gradient(
         method: "forward" (exact, one forward-mode sweep) or "unrolled" (Algorithm 1, reference).
 
     Returns:
-        (N,), detached. Negative: training on the sample lowers the labelled loss.
+        (N,), detached. Negative: training on the sample lowers the labeled loss.
 
     Raises:
         ValueError: an unknown method.
@@ -89,7 +89,7 @@ def meta_gradient_and_losses(
 
 
 def keep_mask(meta_gradient: Tensor) -> Tensor:
-    """Eq. 9: 1 where training on the sample does not raise the labelled loss, else 0. Shape (N,).
+    """Eq. 9: 1 where training on the sample does not raise the labeled loss, else 0. Shape (N,).
 
     Exactly 0 keeps the sample, as Eq. 9 says; Algorithm 1, line 11, would drop it.
     """
@@ -108,7 +108,7 @@ def weighted_loss(losses: Tensor, weights: Tensor) -> Tensor:
     return (weights * losses).sum() / total.clamp(min=torch.finfo(weights.dtype).tiny)
 
 
-def labelled_gradient(model: nn.Module, x_lb: Tensor, y_lb: Tensor) -> dict[str, Tensor]:
+def labeled_gradient(model: nn.Module, x_lb: Tensor, y_lb: Tensor) -> dict[str, Tensor]:
     """g of Eq. 10, the gradient of sum_i L(x~_i; theta), by parameter name.
 
     Parameters that the loss does not reach are left out. Buffers stay as they are. The sum goes
@@ -126,7 +126,7 @@ def labelled_gradient(model: nn.Module, x_lb: Tensor, y_lb: Tensor) -> dict[str,
 def _forward(
     model: nn.Module, x_lb: Tensor, y_lb: Tensor, x_ulb: Tensor, y_ulb: Tensor, lr: float
 ) -> tuple[Tensor, Tensor]:
-    g = labelled_gradient(model, x_lb, y_lb)
+    g = labeled_gradient(model, x_lb, y_lb)
     # A unit direction keeps the sweep inside the range of half precision.
     length = torch.stack([_at_least_float(t).norm() for t in g.values()]).norm()
     length = length.clamp(min=torch.finfo(length.dtype).tiny)

@@ -16,7 +16,7 @@ from torch import nn
 
 from metasemi_plugin.distributed import collectives
 
-# 8 labelled and 24 unlabelled images, for 1, 2 and 4 processes. A net without BatchNorm.
+# 8 labeled and 24 unlabeled images, for 1, 2 and 4 processes. A net without BatchNorm.
 RUN = TINY_RUN | {
     "batch_size": 8,
     "net": "several:net",

@@ -1,4 +1,4 @@
-"""Every configuration resolves, builds, and differs from its neighbours in the method alone."""
+"""Every configuration resolves, builds, and differs from its neighbors in the method alone."""
 
 import argparse
 import functools
@@ -149,7 +149,7 @@ def test_cnn13_trains_600_epochs_as_in_appendix_d(cell, train, held_out):
     assert (args.batch_size, args.batch_size * args.uratio) == (25, 75)
     assert (args.optim, args.lr, args.momentum, args.nesterov) == ("SGD", 0.1, 0.9, True)
     assert (args.weight_decay, args.scheduler, args.ema_m) == (1e-4, "half_cosine", 0.999)
-    # An epoch is a pass over the unlabelled images, the labelled ones included.
+    # An epoch is a pass over the unlabeled images, the labeled ones included.
     assert args.include_lb_to_ulb
     assert args.num_eval_iter == (train - held_out) // 75
     assert args.num_train_iter == 600 * args.num_eval_iter

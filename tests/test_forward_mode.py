@@ -266,7 +266,7 @@ def test_sweep_is_exact(name):
 
 
 class Block(nn.Module):
-    """Convolution, normalisation, (in-place) addition of the input, activation, pooling."""
+    """Convolution, normalization, (in-place) addition of the input, activation, pooling."""
 
     def __init__(self, conv, norm, residual, activation, pool):
         super().__init__()
@@ -406,12 +406,12 @@ def test_autocast_sees_the_same_signs():
 def test_bfloat16_sees_the_signs_of_a_trained_net():
     """Those of float64 on the same piece of the net, and of float64 by itself."""
     torch.manual_seed(0)
-    centres = torch.randn(C, 3, 16, 16)
+    centers = torch.randn(C, 3, 16, 16)
 
     def batch(n):
         classes = torch.randint(C, (n,))
         wrong = torch.rand(n) < 0.25
-        images = centres[classes] + 3 * torch.randn(n, 3, 16, 16)
+        images = centers[classes] + 3 * torch.randn(n, 3, 16, 16)
         return mixup(images, F.one_hot((classes + wrong) % C, C).float(), 0.5)
 
     model = cnn13(8)

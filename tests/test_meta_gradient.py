@@ -9,7 +9,7 @@ from torch.func import functional_call
 from metasemi_plugin.forward_mode import sample_losses
 from metasemi_plugin.meta_gradient import (
     keep_mask,
-    labelled_gradient,
+    labeled_gradient,
     meta_gradient,
     meta_gradient_and_losses,
     weighted_loss,
@@ -35,7 +35,7 @@ class Case:
         build, size = NETS[name]
         torch.manual_seed(1)
         self.model = build().double().train()
-        for p in self.model.parameters():  # away from the zeros and ones of the initialisation
+        for p in self.model.parameters():  # away from the zeros and ones of the initialization
             p.data.add_(0.1 * torch.randn_like(p))
         self.x_lb, self.x_ulb = torch.randn(B, 3, size, size), torch.randn(N, 3, size, size)
         self.x_lb, self.x_ulb = self.x_lb.double(), self.x_ulb.double()
@@ -199,7 +199,7 @@ class InFull(torch.nn.Linear):
 def test_under_autocast_the_labeled_gradient_is_that_of_an_ordinary_backward_pass():
     model, x, y = InFull(12, C), torch.randn(B, 3, 2, 2), torch.rand(B, C).softmax(1)
     with torch.autocast("cpu", torch.bfloat16):
-        got = labelled_gradient(model, x, y)
+        got = labeled_gradient(model, x, y)
         loss = sample_losses(model(x), y).sum()
     expected = torch.autograd.grad(loss, list(model.parameters()))
     for a, b in zip(got.values(), expected, strict=True):
@@ -216,7 +216,7 @@ def test_frozen_parameters_take_no_part():
     assert (part - whole).abs().max() > 1e-3 * whole.abs().max()
 
 
-def test_a_labelled_gradient_of_zero_keeps_everything():
+def test_a_labeled_gradient_of_zero_keeps_everything():
     case = Case("linear")
     case.y_lb.zero_()
     gradient = case.meta_gradient()

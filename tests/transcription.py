@@ -125,7 +125,7 @@ def algorithm_1(
     mix_lb=True,
     mix_ulb=True,
     weigh=lambda meta: [float(v <= 0) for v in meta],
-    normalise=sum,
+    normalize=sum,
 ):
     """Algorithm 1 line by line; the options change what Table 6 changes.
 
@@ -135,7 +135,7 @@ def algorithm_1(
         pseudo: pseudo labels (U, C); by default the teacher's softmax.
         mix_lb, mix_ulb: whether Eq. 12 and Eq. 13 are applied.
         weigh: from the meta-gradient to the weights, line 11.
-        normalise: from the weights to the divisor in line 12.
+        normalize: from the weights to the divisor in line 12.
 
     Returns:
         L_meta of Eq. 1, the weights, (B + U,), and (x~, y~) of Eq. 12.
@@ -156,7 +156,7 @@ def algorithm_1(
     meta_gradient = torch.autograd.grad(meta, w, retain_graph=True)[0]
     # lines 11, 12
     weights = torch.tensor(weigh(meta_gradient.tolist()), dtype=torch.float64)
-    loss = (weights * losses).sum() / normalise(weights.tolist())
+    loss = (weights * losses).sum() / normalize(weights.tolist())
     return loss, weights, (x_tilde, y_tilde)
 
 

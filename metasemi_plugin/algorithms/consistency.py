@@ -1,6 +1,6 @@
-"""Consistency terms on unlabelled images, to be added to a loss as in Eq. 14 of Meta-Semi.
+"""Consistency terms on unlabeled images, to be added to a loss as in Eq. 14 of Meta-Semi.
 
-Shapes: U unlabelled images a batch, C classes. A term is called with the algorithm, the teacher's
+Shapes: U unlabeled images a batch, C classes. A term is called with the algorithm, the teacher's
 logits on x_ulb_w (U, C), and the views x_ulb_w and x_ulb_s (U, 3, H, W) as far as it asks for them
 in ``views``; it returns a scalar. Every pass here runs BatchNorm on its own batch and leaves the
 student's running statistics alone, as in the host's algorithms; the teacher's move its own.

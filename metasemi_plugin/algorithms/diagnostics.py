@@ -12,7 +12,7 @@ from torchvision.utils import make_grid
 
 from metasemi_plugin import random_numbers
 from metasemi_plugin.distributed import collectives
-from metasemi_plugin.meta_gradient import buffers_restored, labelled_gradient
+from metasemi_plugin.meta_gradient import buffers_restored, labeled_gradient
 from metasemi_plugin.mixup import Mixed
 
 
@@ -45,7 +45,7 @@ def kept_shares(keep: Tensor, ulb: Mixed, num_lb: int) -> dict[str, Tensor]:
     of = torch.stack([torch.ones_like(labeled), labeled, ~labeled]).to(keep.dtype)
     kept, samples = of @ keep, of.sum(dim=1)
     collectives.all_reduce_([kept, samples])
-    names = ("kept", "kept_labelled", "kept_unlabelled")
+    names = ("kept", "kept_labeled", "kept_unlabeled")
     return dict(zip(names, kept / samples, strict=True))
 
 
@@ -117,12 +117,12 @@ def kept_and_dropped(ulb: Mixed, gradient: Tensor, num_lb: int, count: int = 8) 
     """The samples most clearly kept, in the first row, and most clearly dropped, in the second.
 
     Below each stand the two classes that weigh most in its target, and of what it is mixed: L is a
-    labelled image, U an unlabelled one.
+    labeled image, U an unlabeled one.
 
     Args:
         ulb: U~.
         gradient: Eq. 8, (B + U,).
-        num_lb: B; the first B samples of the whole batch are labelled.
+        num_lb: B; the first B samples of the whole batch are labeled.
         count: how many in a row.
 
     Returns:
@@ -173,7 +173,7 @@ def assumption1_ratio(algorithm, batches: Iterable[dict[str, Tensor]]) -> float:
     """E ||grad L_meta||^2 / ||grad E G||^2 (Assumption 1, Figure 2), estimated on batches.
 
     L_meta is Eq. 1 on a batch as the algorithm trains on it; G is Eq. 15, the sum of the losses on
-    the mixed labelled batch. Of finitely many batches the denominator is a little too large: the
+    the mixed labeled batch. Of finitely many batches the denominator is a little too large: the
     squared length of a mean adds the variance of that mean. Parameters, buffers, the teacher's
     statistics and random numbers are left as they were.
 
@@ -196,7 +196,7 @@ def assumption1_ratio(algorithm, batches: Iterable[dict[str, Tensor]]) -> float:
             collectives.all_reduce_mean_(grads)
             squares.append(sum((g.double() / scale).square().sum() for g in grads))
             lb = out["lb"]
-            for name, g in labelled_gradient(model, lb.x, lb.y).items():
+            for name, g in labeled_gradient(model, lb.x, lb.y).items():
                 total[name] = total.get(name, torch.zeros_like(g)) + g.double()
     for own, before in statistics:  # the teacher's, which its passes have moved
         own.copy_(before)

@@ -14,15 +14,15 @@ from metasemi_plugin.ramp import sigmoid_ramp
 class ICT(AlgorithmBase):
     """Interpolation Consistency Training (Verma et al., IJCAI 2019, arXiv:1903.03825).
 
-    loss = CE(labelled images, mixed) + w(t) * MSE(student on mixed unlabelled images, the same mix
+    loss = CE(labeled images, mixed) + w(t) * MSE(student on mixed unlabeled images, the same mix
     of the EMA teacher's predictions), with w(t) = ulb_loss_ratio * exp(-5 (1 - t)^2) over the first
     quarter of training. The authors: ulb_loss_ratio 100, alpha 1 on CIFAR-10 and 0.1 on SVHN.
 
     Shapes: B = batch_size, U = B * uratio (the authors: uratio 1).
 
-    Differences: labelled images are mixed too, as in the authors' implementation; ``ict_mix``
+    Differences: labeled images are mixed too, as in the authors' implementation; ``ict_mix``
     chooses between the paper's mix of probabilities and that implementation's mix of logits;
-    BatchNorm's running statistics move by the labelled pass alone, as in the host's algorithms,
+    BatchNorm's running statistics move by the labeled pass alone, as in the host's algorithms,
     where the authors' move by both; the ramp counts iterations, not epochs.
 
     Args:
@@ -45,9 +45,9 @@ class ICT(AlgorithmBase):
         """One iteration.
 
         Args:
-            x_lb: labelled images, (B, 3, H, W).
+            x_lb: labeled images, (B, 3, H, W).
             y_lb: their classes, (B,).
-            x_ulb_w: weakly augmented unlabelled images, (U, 3, H, W).
+            x_ulb_w: weakly augmented unlabeled images, (U, 3, H, W).
 
         Returns:
             The host's out_dict with "loss", and log_dict.

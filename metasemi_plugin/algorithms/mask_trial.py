@@ -12,7 +12,7 @@ from metasemi_plugin.step_inputs import from_host
 class MaskTrial(AnyWeights):
     """Meta-Semi (Wang et al., doi 10.26599/AIR.2022.9150011) with another judge, or a later mask.
 
-    Eq. 9 asks whether a sample's gradient opposes that of X~, whose B images stand for all labelled
+    Eq. 9 asks whether a sample's gradient opposes that of X~, whose B images stand for all labeled
     ones. ``mask_labels`` images in their place see more of them, in the same iteration and so with
     the same weights; those that are trained on stay B. Before ``mask_start`` all samples are kept.
 

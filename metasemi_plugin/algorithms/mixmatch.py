@@ -14,14 +14,14 @@ from metasemi_plugin.step_inputs import from_host
 class OriginalMixMatch(MixMatch):
     """MixMatch (NeurIPS 2019, arXiv:1905.02249), Algorithm 1, with what semilearn's leaves out.
 
-    The authors' code draws a lambda for each sample, and interleaves labelled and unlabelled images
+    The authors' code draws a lambda for each sample, and interleaves labeled and unlabeled images
     before the passes, so that each sub-batch of B, and the BatchNorm statistics of its pass, is of
     both. semilearn draws one lambda a batch and passes sub-batches of one kind. Published for 250
     labels of CIFAR-10: 11.1 (authors) and 13.6 % (TorchSSL) with, 37.3 % (USB) without.
 
     Shapes: B = batch_size, U = B * uratio, C = num_classes; uratio must be a whole number.
 
-    Differences: the authors' weight of the unlabelled loss rises over a number of images,
+    Differences: the authors' weight of the unlabeled loss rises over a number of images,
     ``unsup_warm_up`` is a share of the training. Of the passes the first one alone moves the
     running statistics, as there.
 
@@ -42,9 +42,9 @@ class OriginalMixMatch(MixMatch):
         """One iteration.
 
         Args:
-            x_lb: labelled images, (B, 3, H, W).
+            x_lb: labeled images, (B, 3, H, W).
             y_lb: their classes, (B,).
-            x_ulb_w: weakly augmented unlabelled images, (U, 3, H, W).
+            x_ulb_w: weakly augmented unlabeled images, (U, 3, H, W).
             x_ulb_s: the same images, weakly augmented anew, (U, 3, H, W).
 
         Returns:

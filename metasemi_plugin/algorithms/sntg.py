@@ -15,19 +15,19 @@ class SNTG(AlgorithmBase):
     """SNTG (Luo et al., CVPR 2018, arXiv:1711.00258), Algorithm 1, on Pi-Model or Mean Teacher.
 
     The teacher's classes make a graph of the batch, W_ij = 1 if i and j are of one class; features
-    of neighbours are drawn together, those of others are pushed apart up to a margin (Eqs. 5-8).
+    of neighbors are drawn together, those of others are pushed apart up to a margin (Eqs. 5-8).
     The teacher is the net itself on another view (Pi-Model) or its EMA (Mean Teacher).
 
     Shapes: B = batch_size, U = B * uratio, C = num_classes, D features.
 
     Differences: as in the authors' implementation, a distance is the root of the *mean* squared
     difference over the D features (to which their margin of 1 belongs), the pairs are the two
-    halves of the batch, and labelled images enter the graph with their true class. Their batch
-    mixes labelled and unlabelled images at random; here the labelled ones come first, so that each
-    is paired with an unlabelled one if uratio >= 1. Their weight is multiplied by n_labelled / N
-    because their cross-entropy is a mean over the mixed batch; here it is one over the labelled
+    halves of the batch, and labeled images enter the graph with their true class. Their batch
+    mixes labeled and unlabeled images at random; here the labeled ones come first, so that each
+    is paired with an unlabeled one if uratio >= 1. Their weight is multiplied by n_labeled / N
+    because their cross-entropy is a mean over the mixed batch; here it is one over the labeled
     batch, which gives the same balance without. The target of the Pi-Model has no gradient, and
-    only the labelled pass moves BatchNorm's running statistics, as in the host's Pi-Model and Mean
+    only the labeled pass moves BatchNorm's running statistics, as in the host's Pi-Model and Mean
     Teacher; the ramp is the paper's sigmoid, the host's is linear. With several processes the graph
     is that of all their samples.
 
@@ -61,9 +61,9 @@ class SNTG(AlgorithmBase):
         """One iteration of Algorithm 1.
 
         Args:
-            x_lb: labelled images, (B, 3, H, W).
+            x_lb: labeled images, (B, 3, H, W).
             y_lb: their classes, (B,).
-            x_ulb_w: weakly augmented unlabelled images for the teacher, (U, 3, H, W).
+            x_ulb_w: weakly augmented unlabeled images for the teacher, (U, 3, H, W).
             x_ulb_s: the same images, weakly augmented anew, for the student, (U, 3, H, W).
 
         Returns:
@@ -81,7 +81,7 @@ class SNTG(AlgorithmBase):
             features = torch.cat([lb["feat"], ulb["feat"]]).to(x_lb.dtype)
             classes = torch.cat([y_lb, target.argmax(dim=1)])
             lengths = len(x_lb), len(x_ulb_w)
-            sntg_loss = neighbour_loss(
+            sntg_loss = neighbor_loss(
                 collectives.all_gather(features, *lengths),
                 collectives.all_gather(classes, *lengths),
                 self.margin,
@@ -110,12 +110,12 @@ class SNTG(AlgorithmBase):
         return arguments(config.SNTG)
 
 
-def neighbour_loss(features: Tensor, classes: Tensor, margin: float) -> Tensor:
-    """Mean over pairs of d^2 for neighbours (W = 1), max(0, margin - d)^2 for others (Eq. 8).
+def neighbor_loss(features: Tensor, classes: Tensor, margin: float) -> Tensor:
+    """Mean over pairs of d^2 for neighbors (W = 1), max(0, margin - d)^2 for others (Eq. 8).
 
     Args:
         features: (M, D); sample i < M // 2 is paired with sample i + M // 2.
-        classes: (M,); neighbours are of one class (Eq. 5).
+        classes: (M,); neighbors are of one class (Eq. 5).
         margin: m.
     """
     half = len(features) // 2
@@ -124,5 +124,5 @@ def neighbour_loss(features: Tensor, classes: Tensor, margin: float) -> Tensor:
     square = (a - b).pow(2).mean(dim=1)
     # At d = 0 the direction to push in is undefined: the clamp makes the gradient 0 there, not nan.
     distance = square.clamp(min=1e-12).sqrt()
-    neighbours = classes[pairs[0]] == classes[pairs[1]]
-    return torch.where(neighbours, square, (margin - distance).clamp(min=0).pow(2)).mean()
+    neighbors = classes[pairs[0]] == classes[pairs[1]]
+    return torch.where(neighbors, square, (margin - distance).clamp(min=0).pow(2)).mean()

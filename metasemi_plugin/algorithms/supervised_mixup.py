@@ -12,7 +12,7 @@ from metasemi_plugin.mixup import mixup
 class SupervisedMixup(AlgorithmBase):
     """MixUp (Zhang et al., ICLR 2018, arXiv:1710.09412): Table 1's "Supervised + MixUp".
 
-    Cross-entropy on the labelled images, each mixed with another one of its batch. Unlabelled
+    Cross-entropy on the labeled images, each mixed with another one of its batch. Unlabeled
     images are not looked at.
 
     Shapes: B = batch_size, C = num_classes.
@@ -39,7 +39,7 @@ class SupervisedMixup(AlgorithmBase):
         """One iteration.
 
         Args:
-            x_lb: labelled images, (B, 3, H, W).
+            x_lb: labeled images, (B, 3, H, W).
             y_lb: their classes, (B,).
 
         Returns:

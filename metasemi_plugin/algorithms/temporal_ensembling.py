@@ -18,16 +18,16 @@ class TemporalEnsembling(AlgorithmBase):
     The target of an image is the running average of the net's own predictions for it:
     Z <- alpha Z + (1 - alpha) z, corrected for its start at zero as z~ = Z / (1 - alpha^t).
 
-    Shapes: B = batch_size, U = B * uratio, C = num_classes, N unlabelled images.
+    Shapes: B = batch_size, U = B * uratio, C = num_classes, N unlabeled images.
 
-    Differences: the paper updates all of Z after each epoch. The stream of unlabelled images shows
+    Differences: the paper updates all of Z after each epoch. The stream of unlabeled images shows
     each of them once a pass, so Z_i is updated at each visit of image i, with the prediction made
     there, and t counts the visits of that image (twice in one batch is one visit, with the mean
-    prediction). A first visit has no target and weighs 0. The paper draws labelled and unlabelled
+    prediction). A first visit has no target and weighs 0. The paper draws labeled and unlabeled
     images into one batch and divides both losses by its size; here the cross-entropy is a mean over
-    the labelled batch alone, which is already the paper's divided by n_labelled / N. So the paper's
+    the labeled batch alone, which is already the paper's divided by n_labeled / N. So the paper's
     balance is ``te_weight_by_labels`` false; true is its formula for the weight as it stands. Only
-    the labelled pass moves BatchNorm's running statistics, as in the host's Pi-Model.
+    the labeled pass moves BatchNorm's running statistics, as in the host's Pi-Model.
 
     Args:
         args: the host's arguments (``ulb_loss_ratio`` is w_max) and those of `get_argument`.
@@ -58,10 +58,10 @@ class TemporalEnsembling(AlgorithmBase):
         """One iteration of Algorithm 2.
 
         Args:
-            x_lb: labelled images, (B, 3, H, W).
+            x_lb: labeled images, (B, 3, H, W).
             y_lb: their classes, (B,).
-            idx_ulb: places of the unlabelled images in their set, (U,).
-            x_ulb_w: weakly augmented unlabelled images, (U, 3, H, W).
+            idx_ulb: places of the unlabeled images in their set, (U,).
+            x_ulb_w: weakly augmented unlabeled images, (U, 3, H, W).
 
         Returns:
             The host's out_dict with "loss" and log_dict.
@@ -107,11 +107,11 @@ class TemporalEnsembling(AlgorithmBase):
         self.visits[idx_ulb] = self.visits[idx_ulb] + 1
 
     def unsup_weight(self) -> Tensor:
-        """w(t): the maximum, times n_labelled / N if asked for, ramped up."""
+        """w(t): the maximum, times n_labeled / N if asked for, ramped up."""
         share = 1.0
         if self.weight_by_labels:
-            labelled, images = self.args.lb_dest_len, self.args.ulb_dest_len
-            share = labelled / (images if self.args.include_lb_to_ulb else images + labelled)
+            labeled, images = self.args.lb_dest_len, self.args.ulb_dest_len
+            share = labeled / (images if self.args.include_lb_to_ulb else images + labeled)
         return self.lambda_u * share * sigmoid_ramp(self, self.unsup_warm_up)
 
     def get_save_dict(self):

@@ -4,7 +4,7 @@ Each is called as method(model, batches) and returns v, (B + U,), for an inner l
 and the per-sample losses on U~, (B + U,), with their graph. ``plain`` has no v: it is what all are
 compared with, a forward and a backward pass on X~ and on U~, whose backward is still to be done.
 
-In train mode each batch is normalised by statistics of its own, in all of them. The libraries'
+In train mode each batch is normalized by statistics of its own, in all of them. The libraries'
 ways, unlike the others, move the running statistics in copies or twice; that costs nothing and
 changes no v. And they begin with U~, so that random layers draw other numbers in them.
 """
@@ -23,7 +23,7 @@ from metasemi_plugin.distributed import collectives
 from metasemi_plugin.forward_mode import sample_losses
 from metasemi_plugin.meta_gradient import (
     keep_mask,
-    labelled_gradient,
+    labeled_gradient,
     meta_gradient_and_losses,
     weighted_loss,
 )
@@ -73,7 +73,7 @@ def torchopt(model: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:
 
 def forward_ad_rules(model: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:
     """Eq. 10 by PyTorch's own forward mode: a sweep with dual tensors, then the training pass."""
-    g = labelled_gradient(model, batches.x_lb, batches.y_lb)
+    g = labeled_gradient(model, batches.x_lb, batches.y_lb)
     before = random_numbers.state()
     # Without no_grad the sweep would leave a graph of itself, as large as the training pass's.
     with torch.no_grad(), forward_ad.dual_level():
@@ -92,7 +92,7 @@ def forward(model: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:
 
 def finite_difference(model: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:
     """Eq. 10 approximately: how the losses differ after one short step along g."""
-    g = labelled_gradient(model, batches.x_lb, batches.y_lb)
+    g = labeled_gradient(model, batches.x_lb, batches.y_lb)
     before = random_numbers.state()
     losses = sample_losses(model(batches.x_ulb), batches.y_ulb)
     with torch.no_grad():

@@ -1,7 +1,7 @@
 """The table of processes: what a step costs when several share its batch, and what they say.
 
 Each process has its part of X~ and U~, and the same weights. What they tell each other is what they
-do in training: the labelled gradient, the number of kept samples, and the gradient that is trained
+do in training: the labeled gradient, the number of kept samples, and the gradient that is trained
 on. Device "cuda" gives each process a GPU of its own, and NCCL; "cpu" is gloo on this machine.
 """
 
@@ -103,10 +103,10 @@ def _messages() -> Iterator[dict]:
     send = dist.all_reduce
 
     def timed(tensor, *args, **kwargs):
-        timing.synchronise()
+        timing.synchronize()
         started = time.perf_counter()
         send(tensor, *args, **kwargs)
-        timing.synchronise()
+        timing.synchronize()
         sent["messages"] += time.perf_counter() - started
         sent["bytes"] += tensor.nbytes
 

@@ -126,7 +126,7 @@ def write_json(content: object, path: Path) -> None:
 
 
 def picture(records: Sequence[dict]) -> bytes:
-    """PNG: bar charts of the ratios to plain, a panel a record, readable without colours."""
+    """PNG: bar charts of the ratios to plain, a panel a record, readable without colors."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -167,7 +167,7 @@ def _bars(panel, r: dict) -> None:
 def _describe(r: dict) -> str:
     s = r["setting"]
     return (
-        f"B = {s['batch_size']} labelled and U = {s['ulb_batch_size']} unlabelled images of "
+        f"B = {s['batch_size']} labeled and U = {s['ulb_batch_size']} unlabeled images of "
         f"{s['img_size']}x{s['img_size']} pixels, device {s['device']}, "
         f"CPU threads: {s['threads']}; "
         f"median of {r['rounds']} interleaved rounds, least and greatest ratio in brackets; "
@@ -207,7 +207,7 @@ def _methods_table(r: dict) -> str:
 def _algorithms_table(r: dict) -> str:
     head = ("whole train_step", "median ms", "ratio to supervised")
     body = [(row["algorithm"], *_times(row, "ratio_to_supervised")) for row in r["train_steps"]]
-    return f"{markdown_table(head, body)}\n\nsupervised is given B + U labelled images."
+    return f"{markdown_table(head, body)}\n\nsupervised is given B + U labeled images."
 
 
 def _operators_table(r: dict) -> str:

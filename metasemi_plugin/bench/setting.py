@@ -1,6 +1,6 @@
 """What is measured on: a backbone, its two mixed batches, and the machine's part in it.
 
-Shapes: B labelled and U unlabelled images of 3 x H x H pixels, C = 10 classes.
+Shapes: B labeled and U unlabeled images of 3 x H x H pixels, C = 10 classes.
 """
 
 import argparse
@@ -128,16 +128,16 @@ def build(setting: Setting) -> tuple[nn.Module, Batches]:
     model = net_builder(args)(num_classes=NUM_CLASSES, pretrained=False, pretrained_path=None)
     device = setting.torch_device()
     model.to(device, memory_format=torch.channels_last).train()
-    colours = torch.randn(NUM_CLASSES, 3, 1, 1)  # what tells one class from another
-    _train(model, setting, colours)
-    return model, _draw(setting, colours)
+    colors = torch.randn(NUM_CLASSES, 3, 1, 1)  # what tells one class from another
+    _train(model, setting, colors)
+    return model, _draw(setting, colors)
 
 
-def _draw(setting: Setting, colours: Tensor) -> Batches:
-    """Mixed batches of noise around the colours of the classes."""
+def _draw(setting: Setting, colors: Tensor) -> Batches:
+    """Mixed batches of noise around the colors of the classes."""
     lb, ulb = setting.batch_size, setting.ulb_batch_size
     classes = torch.randint(NUM_CLASSES, (lb + ulb,))
-    x = colours[classes] + torch.randn(lb + ulb, 3, setting.img_size, setting.img_size)
+    x = colors[classes] + torch.randn(lb + ulb, 3, setting.img_size, setting.img_size)
     wrong = (torch.arange(lb + ulb) >= lb) & (torch.rand(lb + ulb) < WRONG)
     y = F.one_hot((classes + wrong) % NUM_CLASSES, NUM_CLASSES).to(x.dtype)
     mixed_lb, mixed_ulb = mixup(x[:lb], y[:lb], 0.5), mixup(x, y, 0.5)
@@ -150,10 +150,10 @@ def _draw(setting: Setting, colours: Tensor) -> Batches:
     )
 
 
-def _train(model: nn.Module, setting: Setting, colours: Tensor) -> None:
+def _train(model: nn.Module, setting: Setting, colors: Tensor) -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     for _ in range(setting.warmup_steps):
-        batches = _draw(setting, colours)
+        batches = _draw(setting, colors)
         with setting.precision():
             loss = sample_losses(model(batches.x_ulb), batches.y_ulb).mean()
         optimizer.zero_grad()

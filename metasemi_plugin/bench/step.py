@@ -78,11 +78,11 @@ def measure(
             rows[name] |= {key + ending: value for key, value in compared.items()}
     times = timing.interleaved(steps, rounds)
     for name in steps:
-        rows[name] |= summarise(times, name, "plain")
+        rows[name] |= summarize(times, name, "plain")
     return list(rows.values())
 
 
-def summarise(times: timing.Times, name: str, base: str) -> dict:
+def summarize(times: timing.Times, name: str, base: str) -> dict:
     """The columns of a row that come from its times."""
     ratios = timing.ratios(times, name, base)
     return {

@@ -50,17 +50,17 @@ def seconds(step: Callable[[], object], calls: int = 1) -> float:
     gc.collect()  # what another step left behind is not this one's
     gc.disable()  # a collection takes as long as a step of a small net
     try:
-        synchronise()
+        synchronize()
         started = time.perf_counter()
         for _ in range(calls):
             step()
-        synchronise()
+        synchronize()
         return (time.perf_counter() - started) / calls
     finally:
         gc.enable()
 
 
-def synchronise() -> None:
+def synchronize() -> None:
     """A clock is read when the device has done what it was told."""
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()

@@ -1,7 +1,7 @@
 """The table of algorithms: whole training steps of Meta-Semi and of others, as ratios.
 
 A step is `train_step` and the host's hook that goes backward and updates the parameters; loading
-the data, the moving average and the logs are none of it. `supervised` is given B + U labelled
+the data, the moving average and the logs are none of it. `supervised` is given B + U labeled
 images, the number that the others are given.
 """
 
@@ -12,7 +12,7 @@ import torch
 import metasemi_plugin
 from metasemi_plugin.bench import timing
 from metasemi_plugin.bench.setting import NUM_CLASSES, Setting
-from metasemi_plugin.bench.step import one_line, summarise
+from metasemi_plugin.bench.step import one_line, summarize
 from metasemi_plugin.errors import UserError
 
 ALGORITHMS = ("supervised", "metasemi", "ict", "mixmatch", "meanteacher", "vat", "fixmatch")
@@ -46,7 +46,7 @@ def measure(setting: Setting, algorithms: Sequence[str], rounds: int) -> list[di
             steps[name] = run
     times = timing.interleaved(steps, rounds)
     for name in steps:
-        rows[name] |= summarise(times, name, "supervised")
+        rows[name] |= summarize(times, name, "supervised")
     return list(rows.values())
 
 
@@ -77,7 +77,7 @@ def _step(setting: Setting, name: str) -> Callable[[], None]:
 
 
 def _batch(setting: Setting, views: Sequence[str]) -> dict[str, torch.Tensor]:
-    """Images of noise: the labelled ones, and these views of the unlabelled ones."""
+    """Images of noise: the labeled ones, and these views of the unlabeled ones."""
 
     def images(number: int) -> torch.Tensor:
         return torch.randn(number, 3, setting.img_size, setting.img_size)

@@ -134,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
         "--warmup_steps",
         type=int,
         default=s.warmup_steps,
-        help="training steps before, so that the net is not at its initialisation",
+        help="training steps before, so that the net is not at its initialization",
     )
     p.add_argument("--rounds", type=at_least_1, default=7, help="how many to time")
     p.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS), metavar="NAME",

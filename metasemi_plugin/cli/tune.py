@@ -1,4 +1,4 @@
-"""Choose beta by cross-validation on the labelled images alone, as the paper does (Appendix D):
+"""Choose beta by cross-validation on the labeled images alone, as the paper does (Appendix D):
 ``python -m metasemi_plugin tune --c CONFIG --betas 0.2 0.4 --folds 4``.
 """
 
@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m metasemi_plugin tune",
-        description="Choose mixup_beta by cross-validation on the labelled images alone.",
+        description="Choose mixup_beta by cross-validation on the labeled images alone.",
         epilog="Any option of a run may be given as --key value; it holds for all runs.",
         allow_abbrev=False,
     )

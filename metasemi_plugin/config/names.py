@@ -3,7 +3,7 @@
 from metasemi_plugin.config.resolve import Problems
 from metasemi_plugin.config.values import unknown
 
-_MNIST = "28x28 grey, by torchvision; MNIST's format"
+_MNIST = "28x28 gray, by torchvision; MNIST's format"
 DATASETS = {
     "cifar10": "semilearn's; downloaded, or from cifar-10-python.tar.gz",
     "cifar100": "semilearn's; downloaded, or from cifar-100-python.tar.gz",

@@ -1,4 +1,4 @@
-"""Data sets: each a function from the configuration to labelled, unlabelled and test images."""
+"""Data sets: each a function from the configuration to labeled, unlabeled and test images."""
 
 import argparse
 from collections.abc import Callable

@@ -23,9 +23,9 @@ class ImageArrays(Dataset):
 
     `read` returns exactly the views asked for. A view is a key of the batch and a kind:
 
-    - "plain": normalised only.
-    - "weak": randomly translated, and randomly mirrored if `flip`, then normalised.
-    - a function, as of a strong view: weak, then that, then normalised.
+    - "plain": normalized only.
+    - "weak": randomly translated, and randomly mirrored if `flip`, then normalized.
+    - a function, as of a strong view: weak, then that, then normalized.
     - "rotated": the strong view under the key "x_ulb_s_0" of the same batch, which must come
       before it, turned by k quarter turns; k is added to the batch under the key "rot_v".
 
@@ -78,7 +78,7 @@ class ImageArrays(Dataset):
 
         Returns:
             "idx_lb" or "idx_ulb" int64 (B,); the views, float32 (B, 3, H, W) each; "y_lb" int64
-            (B,) for labelled batches; "rot_v" int64 (B,) beside a rotated view.
+            (B,) for labeled batches; "rot_v" int64 (B,) beside a rotated view.
         """
         positions = np.asarray(indices, dtype=np.int64)
         images = self.images[positions]
@@ -99,7 +99,7 @@ class ImageArrays(Dataset):
             )
         if callable(kind):
             images = kind(images, generator)
-        return augment.normalise(images, self.mean, self.std)
+        return augment.normalize(images, self.mean, self.std)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """One sample, without a batch dimension; see `__getitems__`."""

@@ -1,7 +1,7 @@
 """Views of a batch of images, a whole batch at a time, all chance drawn from one generator.
 
 Shapes: B images of H x W pixels in 3 channels. Images stay uint8 (B, H, W, 3) in numpy until the
-last step, `normalise`: moving bytes is four times cheaper than moving floats.
+last step, `normalize`: moving bytes is four times cheaper than moving floats.
 """
 
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ def _into_range(position: np.ndarray, size: int) -> np.ndarray:
     return (size - 1) - np.abs((size - 1) - np.abs(position))
 
 
-def normalise(images: np.ndarray | Rows, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+def normalize(images: np.ndarray | Rows, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Scale to 0..1, subtract the channels' `mean` and divide by their `std` (in the same units).
 
     Args:

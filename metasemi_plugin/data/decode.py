@@ -120,15 +120,15 @@ def _each(work: Callable[[int], None], rows: Sequence[int], files: Sequence[str]
 def decode(file: str, size: int, resize: str = "crop", ranges: Ranges | None = None) -> np.ndarray:
     """One file as RGB: its first frame, upright (EXIF), resized to a square.
 
-    - Images of 8 bits (grey, palette, RGB, CMYK, YCbCr, Lab) become the RGB that they stand for.
-    - What is transparent lies on white, or on black where white would leave one colour.
-    - Of 16-bit, 32-bit, signed and floating-point grey, the lowest value of `ranges` becomes black
+    - Images of 8 bits (gray, palette, RGB, CMYK, YCbCr, Lab) become the RGB that they stand for.
+    - What is transparent lies on white, or on black where white would leave one color.
+    - Of 16-bit, 32-bit, signed and floating-point gray, the lowest value of `ranges` becomes black
       and the highest white. NaN becomes black.
 
     Args:
         file: its path.
         size: width and height of the result in pixels.
-        resize: "crop" (the shorter side is resized, the centre is cropped), "pad" (the longer side
+        resize: "crop" (the shorter side is resized, the center is cropped), "pad" (the longer side
             is resized, the rest is black) or "stretch". Bilinear, antialiased.
         ranges: of the data set; where the image's kind is not in it, this image's own.
 
@@ -146,13 +146,13 @@ def decode_image(
         values = np.asarray(image).astype(np.float64)
         low, high = (ranges or {}).get(kind) or _span(values)
         share = (values - low) / ((high - low) or 1)
-        grey = np.nan_to_num(share, nan=0, posinf=1, neginf=0) * 255
-        image = Image.fromarray(grey.round().clip(0, 255).astype(np.uint8))
+        gray = np.nan_to_num(share, nan=0, posinf=1, neginf=0) * 255
+        image = Image.fromarray(gray.round().clip(0, 255).astype(np.uint8))
     return _square(image, size, resize)
 
 
 def _open(file: str) -> tuple[Image.Image, bool]:
-    """The image, upright, and whether it has colours of which Pillow drops the lower 8 bits."""
+    """The image, upright, and whether it has colors of which Pillow drops the lower 8 bits."""
     with Image.open(file) as opened:
         cut = not _deep(opened) and re.search(";16[BLN]", str(opened.tile)) is not None
         return ImageOps.exif_transpose(opened), cut

@@ -45,8 +45,8 @@ def _load(size: int) -> Images:
     from sklearn.datasets import load_digits  # here, because it takes a second
 
     bunch = load_digits()
-    grey = torch.from_numpy(bunch.images)[:, None]  # (N, 1, 8, 8), 0..16
-    resized = F.interpolate(grey, (size, size), mode="bilinear", antialias=True)
+    gray = torch.from_numpy(bunch.images)[:, None]  # (N, 1, 8, 8), 0..16
+    resized = F.interpolate(gray, (size, size), mode="bilinear", antialias=True)
     pixels = resized.mul(255 / 16).round().to(torch.uint8).permute(0, 2, 3, 1)
     rgb = pixels.expand(-1, -1, -1, 3).contiguous().numpy()
     return Images(rgb, bunch.target.astype(np.int64))

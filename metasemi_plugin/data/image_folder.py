@@ -1,7 +1,7 @@
 """Your own images: one folder a class.
 
     data_dir/
-      train/<class>/*        needed; num_labels of these images are labelled, or see `labels`
+      train/<class>/*        needed; num_labels of these images are labeled, or see `labels`
       test/<class>/*         of the same classes, or some of them; to test on
       val/<class>/*          the same; to choose epochs and settings on
       unlabeled/**           any further images, without labels
@@ -72,7 +72,7 @@ def build(args: argparse.Namespace, ulb_views: Views) -> Splits:
         train=images["train"],
         val=images.get("val"),
         test=images.get("test"),
-        unlabelled=images.get("unlabeled"),
+        unlabeled=images.get("unlabeled"),
         class_names=classes,
         flip=args.flip,
         notes=Notes(left_out, **decoded, labeled={} if args.labels == "equal" else count(found)),

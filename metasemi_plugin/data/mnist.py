@@ -1,4 +1,4 @@
-"""MNIST, Fashion-MNIST, KMNIST, EMNIST (balanced): 28x28 grey, by torchvision."""
+"""MNIST, Fashion-MNIST, KMNIST, EMNIST (balanced): 28x28 gray, by torchvision."""
 
 import argparse
 from collections.abc import Mapping
@@ -66,6 +66,6 @@ def _read(folder: Path, train: bool) -> tuple[Images, list[str]]:
     return Images(pixels, part.targets.numpy().astype(np.int64)), list(part.classes)
 
 
-def _as_rgb(grey: Images, border: int) -> Images:
-    pixels = np.pad(grey.pixels, ((0, 0), (border, border), (border, border)))
-    return Images(np.repeat(pixels[..., None], 3, axis=3), grey.targets)
+def _as_rgb(gray: Images, border: int) -> Images:
+    pixels = np.pad(gray.pixels, ((0, 0), (border, border), (border, border)))
+    return Images(np.repeat(pixels[..., None], 3, axis=3), gray.targets)

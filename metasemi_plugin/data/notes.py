@@ -27,12 +27,12 @@ class Notes(NamedTuple):
             counts = ", ".join(f"{n} {name}" for name, n in self.labeled.items())
             lines.append(f"{sum(self.labeled.values())} labeled images found: {counts}")
         lines += [
-            f"grey images of more than 8 bits ({kind}): of all their values the lowest, {low}, "
+            f"gray images of more than 8 bits ({kind}): of all their values the lowest, {low}, "
             f"becomes black and the highest, {high}, white"
             for kind, (low, high) in self.ranges.items()
         ]
         if self.cut:
             lines.append(
-                f"{self.cut} colour images have 16 bits a channel, of which the upper 8 are used"
+                f"{self.cut} color images have 16 bits a channel, of which the upper 8 are used"
             )
         return lines

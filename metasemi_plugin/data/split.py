@@ -1,4 +1,4 @@
-"""Which images are labelled, which are not, and which are held out for validation.
+"""Which images are labeled, which are not, and which are held out for validation.
 
 A split depends on the targets, the sizes asked for and the seed, and on nothing else.
 """
@@ -11,7 +11,7 @@ from metasemi_plugin.data.long_tail import class_sizes, draw
 from metasemi_plugin.errors import UserError
 
 # One stream of chance a purpose, so that what is drawn for one never moves the other.
-_LABELS, _HOLD_OUT, _FOLDS, UNLABELLED = 1, 2, 3, 4
+_LABELS, _HOLD_OUT, _FOLDS, UNLABELED = 1, 2, 3, 4
 
 
 def indivisible(num_labels: int, num_classes: int) -> str:
@@ -46,11 +46,11 @@ def split_labels(
         num_classes: number of classes C.
         seed: not negative.
         imb_ratio: of the largest class to the smallest, see `class_sizes`.
-        include_lb_to_ulb: whether the labelled images are unlabelled ones as well, as in USB.
+        include_lb_to_ulb: whether the labeled images are unlabeled ones as well, as in USB.
         class_names: names for the messages; numbers if there are none.
 
     Returns:
-        Ascending positions of the labelled images, and of the unlabelled: all N, or the others.
+        Ascending positions of the labeled images, and of the unlabeled: all N, or the others.
 
     Raises:
         UserError: `num_labels` is not positive, is not divisible by `num_classes`, or asks more of
@@ -62,9 +62,9 @@ def split_labels(
         raise UserError(f"num_labels: {indivisible(num_labels, num_classes)}")
     sizes = class_sizes(num_labels, num_classes, imb_ratio)
     rng = np.random.default_rng([seed, _LABELS])
-    labelled = draw(targets, sizes, rng, f"num_labels {num_labels}", class_names)
+    labeled = draw(targets, sizes, rng, f"num_labels {num_labels}", class_names)
     everything = np.arange(len(targets))
-    return labelled, everything if include_lb_to_ulb else np.delete(everything, labelled)
+    return labeled, everything if include_lb_to_ulb else np.delete(everything, labeled)
 
 
 def hold_out(
@@ -112,7 +112,7 @@ def leave_out_fold(
     seed: int,
     uneven: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One round of a k-fold cross-validation on labelled images.
+    """One round of a k-fold cross-validation on labeled images.
 
     Every fold has as many images of each class as any other, give or take one, and the same is
     true of the folds as a whole.

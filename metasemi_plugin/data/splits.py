@@ -10,7 +10,7 @@ from metasemi_plugin.data.augment import PaddingMode
 from metasemi_plugin.data.long_tail import class_sizes, draw
 from metasemi_plugin.data.notes import Notes
 from metasemi_plugin.data.rows import Rows, blocks
-from metasemi_plugin.data.split import UNLABELLED, hold_out, leave_out_fold, split_labels
+from metasemi_plugin.data.split import UNLABELED, hold_out, leave_out_fold, split_labels
 from metasemi_plugin.errors import UserError
 
 
@@ -43,37 +43,37 @@ def make_splits(
     class_names: list[str],
     val: Images | None = None,
     test: Images | None = None,
-    unlabelled: Images | None = None,
-    labelled: np.ndarray | None = None,
+    unlabeled: Images | None = None,
+    labeled: np.ndarray | None = None,
     flip: bool,
     translation: int | None = None,
     padding_mode: PaddingMode = "reflect",
     notes: Notes = Notes(),  # noqa: B008
 ) -> Splits:
-    """Hold out validation images, choose the labels, and normalise by the training images.
+    """Hold out validation images, choose the labels, and normalize by the training images.
 
-    With `args.label_folds`, one fold of the labelled images is `eval` in place of the validation
-    images. The labelled images are those that the same options choose without folds, and the fold
+    With `args.label_folds`, one fold of the labeled images is `eval` in place of the validation
+    images. The labeled images are those that the same options choose without folds, and the fold
     is out of the training altogether, as validation images are: what it says of a setting would be
-    too good if the method had seen it unlabelled. Validation images are then used for nothing,
+    too good if the method had seen it unlabeled. Validation images are then used for nothing,
     because the cross-validation of Appendix D is one that can do without them.
 
     The four sets share the pixels, and know the `positions` of theirs among all images of the data
-    set: those of `train` come first, then `unlabelled`, `val` and `test`.
+    set: those of `train` come first, then `unlabeled`, `val` and `test`.
 
     Args:
         args: num_val, labels, num_labels, lb_imb_ratio, ulb_num_labels, ulb_imb_ratio, seed,
             include_lb_to_ulb, label_folds, label_fold, algorithm, crop_ratio. With the algorithm
-            "fullysupervised" all training images are labelled, as in USB. Unless `labels` is
+            "fullysupervised" all training images are labeled, as in USB. Unless `labels` is
             "equal", those of known class are, evenly distributed or not; validation images and
             folds are then taken of them, but never the last of a class.
-        ulb_views: key of the unlabelled batch -> kind of view.
+        ulb_views: key of the unlabeled batch -> kind of view.
         train: the training images; their targets are all known if `args.labels` is "equal".
         class_names: one name a class.
         val: validation images, if the data set brings its own.
         test: test images.
-        unlabelled: unlabelled images beyond those of `train`.
-        labelled: ascending positions in `train` of the labelled images, if the data set prescribes
+        unlabeled: unlabeled images beyond those of `train`.
+        labeled: ascending positions in `train` of the labeled images, if the data set prescribes
             them; else `args.num_labels` and `args.lb_imb_ratio` say how many of each class are
             drawn.
         flip: whether weak views are mirrored.
@@ -87,34 +87,34 @@ def make_splits(
 
     Raises:
         UserError: sizes that do not fit the images, nothing to evaluate on, validation images from
-            two sources, no unlabelled image for views that need some, or `args.ulb_num_labels`
-            where the classes of unlabelled images are not known.
+            two sources, no unlabeled image for views that need some, or `args.ulb_num_labels`
+            where the classes of unlabeled images are not known.
     """
     if args.num_val and val is not None:
         raise UserError(
             f"num_val is {args.num_val}, but the data set has validation images of its own: "
             "set num_val to 0"
         )
-    if args.ulb_num_labels is not None and unlabelled is not None:
+    if args.ulb_num_labels is not None and unlabeled is not None:
         raise UserError(
             "ulb_num_labels: the classes of the images without labels are not known; leave it out"
         )
-    lb, ulb, held = _choose(args, train.targets, class_names, labelled)
+    lb, ulb, held = _choose(args, train.targets, class_names, labeled)
     none = Images(train.pixels[:0], train.targets[:0])
-    parts = [train, unlabelled or none, val or none, test or none]
+    parts = [train, unlabeled or none, val or none, test or none]
     pixels = Rows([part.pixels for part in parts])
     targets = np.concatenate([part.targets for part in parts])
     ends = np.cumsum([len(part.targets) for part in parts])
-    _, at_unlabelled, at_val, at_test = np.split(np.arange(len(targets)), ends[:-1])
+    _, at_unlabeled, at_val, at_test = np.split(np.arange(len(targets)), ends[:-1])
     scored = [at for at in (held if len(held) else at_val, at_test) if len(at)]
     if not scored:
         raise UserError("nothing to evaluate on: set num_val, or add validation or test images")
 
     mean, std = channel_statistics(pixels.at(np.union1d(lb, ulb)))
-    ulb = np.concatenate([ulb, at_unlabelled])
+    ulb = np.concatenate([ulb, at_unlabeled])
     if ulb_views and not len(ulb):
         raise UserError(
-            f"all {len(lb)} training images are labelled and none is left unlabelled: "
+            f"all {len(lb)} training images are labeled and none is left unlabeled: "
             "lower num_labels or set include_lb_to_ulb"
         )
     if translation is None:
@@ -150,21 +150,21 @@ def _choose(
     args: argparse.Namespace,
     targets: np.ndarray,
     class_names: list[str],
-    labelled: np.ndarray | None,
+    labeled: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ascending positions of the labelled images, the unlabelled, and those to validate on."""
+    """Ascending positions of the labeled images, the unlabeled, and those to validate on."""
     num_classes, seed = len(class_names), args.seed
     stay, held = np.arange(len(targets)), np.arange(0)
     given = args.labels != "equal"
     if args.num_val:
         candidates = targets.copy()
-        if labelled is not None:
-            candidates[labelled] = -1  # never held out
+        if labeled is not None:
+            candidates[labeled] = -1  # never held out
         stay, held = hold_out(candidates, args.num_val, num_classes, seed, int(given))
     if given or args.algorithm == "fullysupervised":
         lb = stay[targets[stay] >= 0]
-    elif labelled is not None:
-        lb = labelled
+    elif labeled is not None:
+        lb = labeled
     else:
         chosen, _ = split_labels(
             targets[stay],
@@ -184,7 +184,7 @@ def _choose(
     others = np.setdiff1d(stay, lb)
     if args.ulb_num_labels is not None:
         sizes = class_sizes(args.ulb_num_labels, num_classes, args.ulb_imb_ratio)
-        rng = np.random.default_rng([seed, UNLABELLED])
+        rng = np.random.default_rng([seed, UNLABELED])
         asked = f"ulb_num_labels {args.ulb_num_labels}"
         others = others[draw(targets[others], sizes, rng, asked, class_names)]
     both = args.include_lb_to_ulb or args.algorithm == "fullysupervised"
@@ -208,5 +208,5 @@ def channel_statistics(pixels: np.ndarray | Rows) -> tuple[list[float], list[flo
     value = np.arange(256) / 255
     mean = share @ value
     std = np.sqrt((share * (value - mean[:, None]) ** 2).sum(axis=1))
-    # A constant channel carries nothing; one grey level instead of 0 keeps it finite.
+    # A constant channel carries nothing; one gray level instead of 0 keeps it finite.
     return mean.tolist(), np.maximum(std, 1 / 255).tolist()

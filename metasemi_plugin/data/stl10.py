@@ -14,15 +14,15 @@ CLASSES = ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "
 
 
 def build(args: argparse.Namespace, ulb_views: Views) -> Splits:
-    """5,000 labelled images in 10 predefined folds, 100,000 without labels, 8,000 to test on.
+    """5,000 labeled images in 10 predefined folds, 100,000 without labels, 8,000 to test on.
 
-    With 1,000 labels the labelled images are the data set's own fold `seed` modulo 10, with 5,000
-    they are all. The 4,000 outside the fold are unlabelled images, as in MixMatch's code; those of
+    With 1,000 labels the labeled images are the data set's own fold `seed` modulo 10, with 5,000
+    they are all. The 4,000 outside the fold are unlabeled images, as in MixMatch's code; those of
     `num_val` are held out of them (neither paper says how many to take).
 
     Weak views are mirrored and move by up to 12 pixels each way over the mirrored border: MixMatch
     moves images of 32 pixels by 4, and these of 96 by as large a part. It scales them to -1..1;
-    here they are normalised by the training images, as the paper has it for the other data sets.
+    here they are normalized by the training images, as the paper has it for the other data sets.
 
     Raises:
         UserError: the data are missing or damaged, or do not fit the options; see `make_splits`.
@@ -33,7 +33,7 @@ def build(args: argparse.Namespace, ulb_views: Views) -> Splits:
     with one_error(folder):
         # Unpacks what must be unpacked and verifies every file, of all parts.
         torchvision.datasets.STL10(folder, split="train", download=True)
-        train, unlabelled, test = (
+        train, unlabeled, test = (
             _read(folder / "stl10_binary", part) for part in ("train", "unlabeled", "test")
         )
     return make_splits(
@@ -41,8 +41,8 @@ def build(args: argparse.Namespace, ulb_views: Views) -> Splits:
         ulb_views,
         train=train,
         test=test,
-        unlabelled=unlabelled,
-        labelled=_labelled(args, folder / "stl10_binary" / "fold_indices.txt", len(train.targets)),
+        unlabeled=unlabeled,
+        labeled=_labeled(args, folder / "stl10_binary" / "fold_indices.txt", len(train.targets)),
         class_names=CLASSES,
         flip=True,
         translation=12,
@@ -63,12 +63,12 @@ def _read(folder: Path, part: str) -> Images:
     return Images(pixels, labels - 1)
 
 
-def _labelled(args: argparse.Namespace, file: Path, num_train: int) -> np.ndarray:
-    """Ascending positions of the labelled images."""
+def _labeled(args: argparse.Namespace, file: Path, num_train: int) -> np.ndarray:
+    """Ascending positions of the labeled images."""
     if args.num_labels == num_train:
         if args.num_val:
             raise UserError(
-                f"num_val: all {num_train} images are labelled, so that none is left to hold "
+                f"num_val: all {num_train} images are labeled, so that none is left to hold "
                 f"{args.num_val} out of; set num_val to 0"
             )
         return np.arange(num_train)
@@ -76,7 +76,7 @@ def _labelled(args: argparse.Namespace, file: Path, num_train: int) -> np.ndarra
     fold = np.sort(folds[args.seed % len(folds)])
     if args.num_labels != len(fold):
         raise UserError(
-            f"num_labels: STL-10 has {len(fold)} labelled images in a fold and {num_train} in "
+            f"num_labels: STL-10 has {len(fold)} labeled images in a fold and {num_train} in "
             f"all; {args.num_labels} is neither"
         )
     return fold

@@ -1,6 +1,6 @@
 """BatchNorm whose batch is that of all ranks together, in training and in the forward-mode sweep.
 
-One operation, below autograd, for CPU and GPU. It normalises with the statistics of the global
+One operation, below autograd, for CPU and GPU. It normalizes with the statistics of the global
 batch; PyTorch's own kernels do the work on a rank's part, one small message makes the whole.
 
 With x^ = (x - mean) / std over n values a channel, what a change t of x does to x^ is
@@ -91,7 +91,7 @@ def batch_norm(
 def _sync_batch_norm(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Normalised with the global statistics; these, (C,) and biased; the number they are over, ().
+    """Normalized with the global statistics; these, (C,) and biased; the number they are over, ().
 
     Statistics are in single precision or better, whatever x is in.
     """

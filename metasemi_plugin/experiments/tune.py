@@ -1,4 +1,4 @@
-"""Beta by cross-validation on the labelled images alone, as in the paper (Appendix D)."""
+"""Beta by cross-validation on the labeled images alone, as in the paper (Appendix D)."""
 
 import io
 import json
@@ -20,7 +20,7 @@ from metasemi_plugin.run_folder.layout import recorded
 def suite_of_folds(
     config: Path, betas: Sequence[float], folds: int, name: str, overrides: Mapping[str, object]
 ) -> Suite:
-    """A run for each value of mixup_beta and each fold of the labelled images left out.
+    """A run for each value of mixup_beta and each fold of the labeled images left out.
 
     Raises:
         UserError: the configuration is wrong, or its algorithm has no mixup_beta.

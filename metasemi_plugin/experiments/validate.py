@@ -125,7 +125,7 @@ def iterations(args: argparse.Namespace) -> float:
 
 
 def images(args: argparse.Namespace) -> int:
-    """Images a batch: B + U, or B where the method looks at no unlabelled ones."""
+    """Images a batch: B + U, or B where the method looks at no unlabeled ones."""
     from metasemi_plugin.host.views import ulb_views
 
     return args.batch_size * (1 + args.uratio if ulb_views(args) else 1)
@@ -135,7 +135,7 @@ def step_cost(args: argparse.Namespace, costs: dict[str, float]) -> float | None
     """A whole step of the method in plain steps; None if neither it nor one like it is measured."""
     cost = costs.get(SIMILAR.get(args.algorithm, args.algorithm))
     if cost is not None and getattr(args, "consistency", "none") != "none":
-        # One more pass, forward and backward, of the unlabelled images.
+        # One more pass, forward and backward, of the unlabeled images.
         cost += costs["supervised"] * args.uratio / (1 + args.uratio)
     return cost
 

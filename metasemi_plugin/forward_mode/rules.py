@@ -6,7 +6,7 @@ returns the tangent of the (first) output, which shares no memory with another t
 
 Whatever has no rule here gets PyTorch's own. A rule here is faster, since it uses what the
 operation has computed already, or fills a gap: PyTorch has none for fused attention and weight
-normalisation, and cannot have the same random numbers twice.
+normalization, and cannot have the same random numbers twice.
 """
 
 from collections.abc import Callable
@@ -65,7 +65,7 @@ def _add(op: Any, values: dict[str, Any], t: dict[str, Any], out: Tensor) -> Ten
 def _batch_norm(op: Any, values: dict[str, Any], t: dict[str, Any], out: Any) -> Tensor:
     """Rule of y = weight * x^ + bias, x^ = (x - mean) * invstd.
 
-    The Jacobian of the normalisation with respect to its input is symmetric, so the fused backward
+    The Jacobian of the normalization with respect to its input is symmetric, so the fused backward
     kernel, applied to t_x, gives weight * t_x^.
     """
     x, weight, _, running_mean, running_var, training, _, eps = values.values()
@@ -124,7 +124,7 @@ def _scaled_and_shifted(
     t_weight: Tensor | None,
     t_bias: Tensor | None,
 ) -> Tensor:
-    """Tangent of weight * x + bias, where the weights differ within what is normalised together."""
+    """Tangent of weight * x + bias, where the weights differ within what is normalized together."""
     t_y = torch.zeros_like(x) if t_x is None else t_x if weight is None else t_x * weight
     if t_weight is not None:
         t_y = t_y.addcmul_(x, t_weight)

@@ -40,7 +40,7 @@ def _contradictions(v: dict) -> Problems:
     if v["bn_statistics"] == "teacher" and not clean_teacher(algorithm, argparse.Namespace(**v)):
         yield (
             "bn_statistics",
-            f"{v['algorithm']} makes no passes of the averaged net over unlabelled images: use "
+            f"{v['algorithm']} makes no passes of the averaged net over unlabeled images: use "
             "precise, or auto",
         )
     if v["sigmoid_ramp"] and not (_has_linear_ramp(v["algorithm"]) and "unsup_warm_up" in v):
@@ -73,7 +73,7 @@ def _impossible_sizes(v: dict) -> Problems:
         return
     if v["dataset"] == "stl10":
         yield from (
-            (key, "STL-10 has its own labelled images and others of unknown class")
+            (key, "STL-10 has its own labeled images and others of unknown class")
             for key in given
             if key != "lb_imb_ratio" or v["protocol"] == "paper"
         )

@@ -76,8 +76,8 @@ def build_splits(args) -> Built:
     return Built(parts, splits.chosen_on, splits.class_names)
 
 
-def normalisation(part: Any) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel that a part is normalised with."""
+def normalization(part: Any) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel that a part is normalized with."""
     if hasattr(part, "mean"):
         return list(part.mean), list(part.std)
     steps = part.transform.transforms

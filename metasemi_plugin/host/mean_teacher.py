@@ -1,4 +1,4 @@
-"""Whether the host's Mean Teacher learns from unlabelled images at all.
+"""Whether the host's Mean Teacher learns from unlabeled images at all.
 
 In some versions of semilearn that call themselves 0.3.2 it compares the teacher's output with
 itself, so that its consistency loss is 0 whatever the student does.
@@ -23,7 +23,7 @@ def require_alive(algorithm: type) -> None:
     """
     if issubclass(algorithm, MeanTeacher) and not consistency_gradient().any():
         raise UserError(
-            "the installed semilearn's Mean Teacher ignores unlabelled images (its consistency "
+            "the installed semilearn's Mean Teacher ignores unlabeled images (its consistency "
             "loss is constantly 0): install the released one, pip install semilearn==0.3.2"
         )
 

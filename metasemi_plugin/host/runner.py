@@ -23,7 +23,7 @@ from metasemi_plugin.host.stopping import stopping_on_signals
 from metasemi_plugin.run_folder import checkpoint, files, layout
 from metasemi_plugin.run_folder.claim import claim, free
 from metasemi_plugin.run_folder.lock import locked
-from metasemi_plugin.run_folder.results import summarise
+from metasemi_plugin.run_folder.results import summarize
 
 
 def run(args: argparse.Namespace) -> dict:
@@ -96,7 +96,7 @@ def _begin(
 
 def _finish(folder: Path, algorithm) -> dict:
     with files.writable(folder):
-        return summarise(algorithm.run_state.record.write("complete", algorithm.it), folder)
+        return summarize(algorithm.run_state.record.write("complete", algorithm.it), folder)
 
 
 @contextmanager
@@ -137,9 +137,9 @@ def announce(algorithm) -> None:
         f"seed {args.seed}, iterations {algorithm.it} to {args.num_train_iter}"
     )
     lines = [line, *getattr(parts["train_lb"], "notes", Notes()).lines()]
-    if args.batch_size > (labelled := len(parts["train_lb"])):
+    if args.batch_size > (labeled := len(parts["train_lb"])):
         lines.append(
-            f"batch_size {args.batch_size} is more than the {labelled} labelled images: some are "
+            f"batch_size {args.batch_size} is more than the {labeled} labeled images: some are "
             "in a batch twice, differently augmented"
         )
     for line in lines:

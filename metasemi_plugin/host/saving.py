@@ -9,7 +9,7 @@ from semilearn.core.hooks import Hook
 from metasemi_plugin.distributed import process_group
 from metasemi_plugin.errors import Interrupted, UserError
 from metasemi_plugin.host import bad_steps
-from metasemi_plugin.host.datasets import normalisation
+from metasemi_plugin.host.datasets import normalization
 from metasemi_plugin.model import folder
 from metasemi_plugin.model.description import Description
 from metasemi_plugin.run_folder import checkpoint, files, layout
@@ -122,7 +122,7 @@ def write_model(algorithm) -> None:
     args, state = algorithm.args, algorithm.run_state
     last = algorithm.chosen_on == "test" and algorithm.it + 1 == algorithm.num_train_iter
     best = f"the best until then on {algorithm.chosen_on} images"
-    mean, std = normalisation(algorithm.dataset_dict["train_lb"])
+    mean, std = normalization(algorithm.dataset_dict["train_lb"])
     errors = {"eval": algorithm.chosen_on, "test": "test"}
     scores = state.history[-1]
     run = {key: getattr(args, key) for key in _OF_RUN} | {

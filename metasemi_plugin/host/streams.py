@@ -24,7 +24,7 @@ class Stream(Dataset):
     Args:
         dataset: has ``read(indices, generator)`` (whole batches), or is any map-style data set.
         seed: the run's seed.
-        stream: tells the labelled and the unlabelled stream apart.
+        stream: tells the labeled and the unlabeled stream apart.
     """
 
     def __init__(self, dataset, seed: int, stream: int):
@@ -68,7 +68,7 @@ def collated(batch: dict | list[dict]) -> dict:
     return batch if isinstance(batch, dict) else default_collate(batch)
 
 
-@functools.lru_cache(maxsize=8)  # the labelled and the unlabelled stream, and those beside them
+@functools.lru_cache(maxsize=8)  # the labeled and the unlabeled stream, and those beside them
 def _order(seed: tuple[int, ...], length: int) -> np.ndarray:
     """The permutation of one pass."""
     return np.random.default_rng(seed).permutation(length)

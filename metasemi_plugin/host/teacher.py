@@ -3,7 +3,7 @@
 The host keeps an average of the parameters and evaluates it with the running statistics of the net
 that is trained: those of other weights and, where MixUp trains, of mixed images. In the reference
 implementations (Mean Teacher, ICT) the teacher is a module of its own, whose statistics its own
-passes over clean unlabelled images move.
+passes over clean unlabeled images move.
 """
 
 from collections.abc import Iterator
@@ -168,7 +168,7 @@ def bn_buffers(model: nn.Module) -> dict[str, Tensor]:
 
 
 def clean_teacher(algorithm: type, args) -> bool:
-    """Whether an algorithm runs the averaged net on clean unlabelled images in each step.
+    """Whether an algorithm runs the averaged net on clean unlabeled images in each step.
 
     One of ours says so as ``clean_teacher``: true, or a static method args -> bool.
     """

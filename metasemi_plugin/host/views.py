@@ -1,4 +1,4 @@
-"""Which views of an unlabelled image an algorithm is given, as semilearn's BasicDataset has it."""
+"""Which views of an unlabeled image an algorithm is given, as semilearn's BasicDataset has it."""
 
 from semilearn.core.utils import ALGORITHMS
 

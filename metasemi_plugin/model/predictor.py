@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from metasemi_plugin.data.augment import normalise
+from metasemi_plugin.data.augment import normalize
 from metasemi_plugin.data.class_folders import images_below
 from metasemi_plugin.data.decode import decode, decode_image
 from metasemi_plugin.errors import UserError
@@ -72,7 +72,7 @@ class Predictor:
         self.module.to(self.device, memory_format=self.format).eval()  # type: ignore[call-overload]
 
     def transform(self, image: ImageLike) -> Tensor:
-        """One image as the net's input, (C, H, W): resized and normalised as in training."""
+        """One image as the net's input, (C, H, W): resized and normalized as in training."""
         return self._input(np.stack([self._pixels(image)]))[0]
 
     def predict(
@@ -130,7 +130,7 @@ class Predictor:
         return self.module(x)["logits"].float().softmax(1).cpu()
 
     def _input(self, pixels: np.ndarray) -> Tensor:
-        return normalise(pixels, self.description.mean, self.description.std)
+        return normalize(pixels, self.description.mean, self.description.std)
 
     def _pixels(self, image: ImageLike) -> np.ndarray:
         """uint8 (size, size, 3)."""

@@ -3,7 +3,7 @@
 Laine & Aila, "Temporal Ensembling for Semi-Supervised Learning" (ICLR 2017), table 5; Tarvainen &
 Valpola, "Mean teachers are better role models" (NeurIPS 2017). As in Meta-Semi's Appendix D there
 is no Gaussian noise and no dropout unless asked for: the methods of 2017 have them. The sources
-differ in weight normalisation; here it is off.
+differ in weight normalization; here it is off.
 
 Shapes: N images of H x W pixels, C classes, w = width.
 """
@@ -35,7 +35,7 @@ class CNN13(nn.Module):
     Args:
         num_classes: C.
         width: channels of the first stage and length of the feature vector; the paper's is 128.
-        weight_norm: normalise the weights of all layers (:class:`WeightNorm`).
+        weight_norm: normalize the weights of all layers (:class:`WeightNorm`).
         dropout: probability after each max-pool; 0.5 in the networks of 2017.
         noise: standard deviation of Gaussian noise added to the images in training; 0.15 there.
         init: "pytorch", its defaults, as in ICT's and fast-SWA's code; "he", as the host's
@@ -72,13 +72,13 @@ class CNN13(nn.Module):
         self.classifier = nn.Linear(width, num_classes)
         self.num_features = width
         if init == "he":
-            self._initialise()
+            self._initialize()
         if weight_norm:
             for module in list(self.modules()):
                 if isinstance(module, (nn.Conv2d, nn.Linear)):
                     parametrize.register_parametrization(module, "weight", WeightNorm())
 
-    def _initialise(self) -> None:
+    def _initialize(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="leaky_relu")

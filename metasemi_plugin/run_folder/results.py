@@ -29,7 +29,7 @@ def results(history: list[dict], chosen_on: str) -> dict[str, object]:
     }
 
 
-def summarise(run: dict, folder: Path) -> dict:
+def summarize(run: dict, folder: Path) -> dict:
     """What people want to know of a record: errors in percent, chosen on eval.
 
     None stands for those on validation or test images where there are no such images.

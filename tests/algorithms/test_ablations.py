@@ -39,7 +39,7 @@ ABLATIONS = [
     ("mixup_on", "unlabeled", {"mix_lb": False}, None),
     ("mixup_on", "labeled", {"mix_ulb": False}, None),
     ("mixup_on", "none", {"mix_lb": False, "mix_ulb": False}, None),
-    ("weights", "signed", {"weigh": signs, "normalise": len}, None),
+    ("weights", "signed", {"weigh": signs, "normalize": len}, None),
 ]
 
 

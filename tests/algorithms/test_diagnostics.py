@@ -27,18 +27,18 @@ from metasemi_plugin.mixup import Mixed, mix
 
 
 def test_kept_shares_on_hand_values():
-    # samples 0, 1 labelled; lambda 0.25: sample i is mostly its partner
+    # samples 0, 1 labeled; lambda 0.25: sample i is mostly its partner
     ulb = mix(torch.zeros(4, 1), torch.eye(4), 0.25, torch.tensor([2, 0, 3, 1]))
     shares = kept_shares(torch.tensor([1.0, 0.0, 0.0, 1.0]), ulb, num_lb=2)
-    assert shares == {"kept": 0.5, "kept_labelled": 0.5, "kept_unlabelled": 0.5}
+    assert shares == {"kept": 0.5, "kept_labeled": 0.5, "kept_unlabeled": 0.5}
     shares = kept_shares(torch.tensor([0.0, 1.0, 0.0, 1.0]), ulb, num_lb=2)
-    assert shares == {"kept": 0.5, "kept_labelled": 1.0, "kept_unlabelled": 0.0}
+    assert shares == {"kept": 0.5, "kept_labeled": 1.0, "kept_unlabeled": 0.0}
 
 
 def test_pseudo_label_accuracy_on_hand_values():
     targets = torch.tensor([7, 2, -1])
     pseudo = torch.eye(10)[[7, 5, 7]]  # right, wrong, unknown
-    ulb = mix(torch.zeros(5, 1), torch.rand(5, 10), 0.9, torch.arange(5))  # samples 0, 1 labelled
+    ulb = mix(torch.zeros(5, 1), torch.rand(5, 10), 0.9, torch.arange(5))  # samples 0, 1 labeled
     keep = torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0])
     got = pseudo_label_accuracy(keep, ulb, pseudo, torch.tensor([0, 1, 2]), targets)
     assert got == {"pseudo_label_acc_kept": 1.0, "pseudo_label_acc_dropped": 0.0}

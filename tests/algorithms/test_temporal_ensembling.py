@@ -101,7 +101,7 @@ def test_the_first_visit_has_no_unsupervised_loss(algorithm, batch):
     assert log_dict["train/unsup_loss"] > 0
 
 
-def test_weight_where_labelled_images_are_not_among_the_unlabelled(build):
+def test_weight_where_labeled_images_are_not_among_the_unlabeled(build):
     algorithm = build("temporal_ensembling", include_lb_to_ulb=False, ulb_loss_ratio=2.0)
     algorithm.it = 6
     assert len(algorithm.visits) == 1397

@@ -12,7 +12,7 @@ def test_a_step_of_two_processes_and_what_they_say():
     rows = {row["method"]: row for row in processes.measure(SETTING, count=2, rounds=2)}
     assert list(rows) == ["plain", "forward"]
     weights = sum(p.numel() for p in net(num_classes=10).parameters())
-    # The gradient that is trained on and the number of kept samples; the labelled gradient.
+    # The gradient that is trained on and the number of kept samples; the labeled gradient.
     assert rows["plain"]["megabytes"] == pytest.approx((weights + 1) * 4 / 1e6)
     assert rows["forward"]["megabytes"] == pytest.approx((2 * weights + 1) * 4 / 1e6)
     for row in rows.values():

@@ -3,7 +3,7 @@ import gc
 import pytest
 
 from metasemi_plugin.bench import timing
-from metasemi_plugin.bench.step import summarise
+from metasemi_plugin.bench.step import summarize
 
 # Seconds of two steps in three rounds; in the second round the machine was busy.
 TIMES = {"plain": [1.0, 8.0, 2.0], "ours": [2.0, 12.0, 3.4]}
@@ -21,7 +21,7 @@ def test_ratio_is_taken_within_a_round():
 
 
 def test_columns():
-    row = summarise(TIMES, "ours", "plain")
+    row = summarize(TIMES, "ours", "plain")
     assert row == {
         "median_ms": pytest.approx(3400),
         "ratio_to_plain": pytest.approx(1.7),

@@ -45,14 +45,14 @@ def make_args(tmp_path):
 
 @pytest.fixture
 def add_images(tmp_path):
-    """Write `count` images of one random colour each into a folder below `tmp_path`."""
+    """Write `count` images of one random color each into a folder below `tmp_path`."""
 
     def add(folder, count, start=0):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng(len(folder) + start)
         for i in range(start, start + count):
-            colour = tuple(int(value) for value in rng.integers(0, 256, 3))
-            Image.new("RGB", (8, 8), colour).save(tmp_path / folder / f"{i}.png")
+            color = tuple(int(value) for value in rng.integers(0, 256, 3))
+            Image.new("RGB", (8, 8), color).save(tmp_path / folder / f"{i}.png")
 
     return add
 
@@ -154,9 +154,9 @@ def svhn(tmp_path, monkeypatch, no_network):
 
 @pytest.fixture
 def stl10(tmp_path, monkeypatch, no_network):
-    """The archive of STL-10 with 40 labelled images, 12 unlabelled and 20 to test on.
+    """The archive of STL-10 with 40 labeled images, 12 unlabeled and 20 to test on.
 
-    Labelled and test images go round the classes, and are numbered before the unlabelled: pixels
+    Labeled and test images go round the classes, and are numbered before the unlabeled: pixels
     (72, 96, 96, 3), labels (60,) and folds (10, 10), each fold one image of every class.
     """
     pixels, labels = images(3, 72, 96), np.arange(60) % 10

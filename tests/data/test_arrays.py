@@ -22,7 +22,7 @@ def seeded(seed=0):
 
 
 def bytes_of(x):
-    """Undo the normalisation: uint8 (B, H, W, 3)."""
+    """Undo the normalization: uint8 (B, H, W, 3)."""
     x = x.permute(0, 2, 3, 1) * torch.tensor(STD) + torch.tensor(MEAN)
     return x.mul(255).round().to(torch.uint8).numpy()
 
@@ -39,7 +39,7 @@ def bytes_of(x):
         ),
     ],
 )
-def test_an_unlabelled_batch_has_the_views_asked_for_and_nothing_else(views, keys):
+def test_an_unlabeled_batch_has_the_views_asked_for_and_nothing_else(views, keys):
     batch = dataset(views).read([3, 1, 4], seeded())
     assert list(batch) == keys
     assert batch["idx_ulb"].tolist() == [3, 1, 4]
@@ -48,7 +48,7 @@ def test_an_unlabelled_batch_has_the_views_asked_for_and_nothing_else(views, key
         assert batch[key].shape == (3, 3, 16, 16)
 
 
-def test_a_labelled_batch_has_its_labels():
+def test_a_labeled_batch_has_its_labels():
     batch = dataset({"x_lb": "weak"}, role="lb").read([3, 1, 5], seeded())
     assert list(batch) == ["idx_lb", "x_lb", "y_lb"]
     assert batch["idx_lb"].tolist() == [3, 1, 5]
@@ -56,7 +56,7 @@ def test_a_labelled_batch_has_its_labels():
     assert batch["idx_lb"].dtype == batch["y_lb"].dtype == torch.int64
 
 
-def test_a_plain_view_is_the_image_normalised():
+def test_a_plain_view_is_the_image_normalized():
     data = dataset({"x_ulb": "plain"})
     batch = data.read([7, 2], seeded())
     np.testing.assert_array_equal(bytes_of(batch["x_ulb"]), data.images[[7, 2]])

@@ -57,18 +57,18 @@ def test_weak_depends_on_the_generator_alone():
     assert (draw(1) != draw(2)).any()
 
 
-def test_normalise_is_torchvisions():
+def test_normalize_is_torchvisions():
     images, mean, std = noise(5), (0.5, 0.4, 0.3), (0.2, 0.3, 0.1)
-    x = augment.normalise(images, mean, std)
+    x = augment.normalize(images, mean, std)
     reference = transforms.Compose([transforms.ToTensor(), transforms.Normalize(mean, std)])
     torch.testing.assert_close(x, torch.stack([reference(image) for image in images]))
     assert x.is_contiguous()
 
 
-def test_normalise_can_be_undone():
+def test_normalize_can_be_undone():
     images, mean, std = noise(5), (0.5, 0.4, 0.3), (0.2, 0.3, 0.1)
     before = images.copy()
-    x = augment.normalise(images, mean, std).permute(0, 2, 3, 1)
+    x = augment.normalize(images, mean, std).permute(0, 2, 3, 1)
     restored = (x * torch.tensor(std) + torch.tensor(mean)).mul(255).round().to(torch.uint8)
     np.testing.assert_array_equal(restored.numpy(), before)
     np.testing.assert_array_equal(images, before)

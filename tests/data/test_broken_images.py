@@ -61,8 +61,8 @@ def test_changed_bytes_are_decoded_or_named(tmp_path, kind, changes, length):
 
 
 @pytest.mark.parametrize("bits", ["RGB", "RGBA"])
-def test_colours_of_16_bits(tmp_path, bits):
-    """Pillow cannot write them; so a PNG by hand, of one grey level a channel."""
+def test_colors_of_16_bits(tmp_path, bits):
+    """Pillow cannot write them; so a PNG by hand, of one gray level a channel."""
     import struct
     import zlib
 

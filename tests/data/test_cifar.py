@@ -60,14 +60,14 @@ def test_every_image_is_the_one_at_its_position(build, cifar10):
         np.testing.assert_array_equal(part.targets, labels[part.positions])
 
 
-@pytest.mark.parametrize("with_labelled", [True, False])
-def test_training_validation_and_test_images_are_disjoint(with_labelled, build, cifar10):
-    at = positions(build(include_lb_to_ulb=with_labelled))
+@pytest.mark.parametrize("with_labeled", [True, False])
+def test_training_validation_and_test_images_are_disjoint(with_labeled, build, cifar10):
+    at = positions(build(include_lb_to_ulb=with_labeled))
     training = set(at["train_lb"]) | set(at["train_ulb"])
     assert sorted([*training, *at["eval"]]) == list(range(200))
     assert at["test"] == list(range(200, 250))
     both = set(at["train_lb"]) & set(at["train_ulb"])
-    assert both == (set(at["train_lb"]) if with_labelled else set())
+    assert both == (set(at["train_lb"]) if with_labeled else set())
 
 
 def test_the_seed_alone_chooses_the_split(build, cifar10):
@@ -102,7 +102,7 @@ print(json.dumps({name: getattr(splits, name).positions.tolist() for name in par
     assert json.loads(there.stdout.splitlines()[-1]) == here
 
 
-def test_all_are_normalised_by_the_images_trained_on(build, cifar10):
+def test_all_are_normalized_by_the_images_trained_on(build, cifar10):
     pixels, _ = cifar10
     splits = build(include_lb_to_ulb=False)
     training = np.setdiff1d(np.arange(200), splits.eval.positions)

@@ -48,23 +48,23 @@ def palette(**info):
     return image
 
 
-def lab(colour):
+def lab(color):
     profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
-    image = Image.new("RGB", (4, 4), colour)
+    image = Image.new("RGB", (4, 4), color)
     return ImageCms.profileToProfile(image, *profiles, outputMode="LAB")
 
 
 @pytest.mark.parametrize(
     ("name", "image", "expected"),
     [
-        ("grey.png", Image.new("L", (4, 4), 77), (77, 77, 77)),
-        ("grey.JPEG", Image.new("L", (4, 4), 77), (77, 77, 77)),
+        ("gray.png", Image.new("L", (4, 4), 77), (77, 77, 77)),
+        ("gray.JPEG", Image.new("L", (4, 4), 77), (77, 77, 77)),
         ("black_and_white.bmp", Image.new("1", (4, 4), 1), (255, 255, 255)),
         ("palette.png", palette(), RED),
         ("palette.gif", palette(), RED),
         ("half_transparent.png", palette(transparency=b"\x00\x80"), (255, 127, 127)),
         ("opaque.webp", Image.new("RGBA", (4, 4), (*GREEN, 255)), GREEN),
-        ("grey_alpha.png", Image.new("LA", (4, 4), (55, 51)), (215, 215, 215)),
+        ("gray_alpha.png", Image.new("LA", (4, 4), (55, 51)), (215, 215, 215)),
         ("cmyk.jpg", Image.new("CMYK", (4, 4), (0, 255, 255, 0)), RED),
         ("cmyk.tif", Image.new("CMYK", (4, 4), (255, 255, 0, 0)), BLUE),
         ("ycbcr.tif", Image.new("YCbCr", (4, 4), (76, 85, 255)), RED),
@@ -88,7 +88,7 @@ def test_a_drawing_in_the_alpha_channel_is_seen(tmp_path, mode, ink, paper):
     np.testing.assert_array_equal(decode(file, 5), np.where(drawn, ink, [paper] * 3))
 
 
-def test_a_colour_that_stands_for_transparent(tmp_path):
+def test_a_color_that_stands_for_transparent(tmp_path):
     image = Image.new("RGB", (4, 4), RED)
     image.putpixel((0, 0), BLUE)
     decoded = decode(save(tmp_path / "a.png", image, transparency=RED), 4)

@@ -27,9 +27,9 @@ def test_with_validation_images(build):
 
 
 def test_cross_validation_on_the_labels(build):
-    labelled = build().train_lb.positions.tolist()
+    labeled = build().train_lb.positions.tolist()
     rounds = [build(label_folds=4, label_fold=fold) for fold in range(4)]
-    assert sorted(i for splits in rounds for i in splits.eval.positions) == labelled
+    assert sorted(i for splits in rounds for i in splits.eval.positions) == labeled
     for splits in rounds:
         assert [len(part) for part in splits[:4]] == [30, 1427, 10, 360]
         assert sorted(splits.eval.targets) == list(range(10))

@@ -74,7 +74,7 @@ def test_num_val_beside_a_test_set(build, folder):
     assert splits.eval.positions.tolist() != other.eval.positions.tolist()
 
 
-def test_val_and_unlabelled(build, folder, add_images):
+def test_val_and_unlabeled(build, folder, add_images):
     add_images("val/chat noir", 1)
     add_images("val/été", 1)
     add_images("unlabeled", 5)
@@ -91,7 +91,7 @@ def test_num_val_in_place_of_a_folder(build, folder):
     assert splits.test is None
 
 
-def test_all_images_are_labelled_when_fully_supervised(build, folder):
+def test_all_images_are_labeled_when_fully_supervised(build, folder):
     assert len(build(algorithm="fullysupervised").train_lb) == 14
 
 
@@ -146,20 +146,20 @@ def test_each_way_to_resize_has_a_cache_of_its_own(build, folder, decoded):
     assert decoded == [19, 19, 19]
 
 
-def grey_16_bits(file, value):
+def gray_16_bits(file, value):
     Image.fromarray(np.full((8, 8), value, dtype=np.uint16)).save(file)
 
 
 def test_images_of_16_bits_have_one_range_wherever_they_are(build, folder, decoded):
-    grey_16_bits(folder / "train/été/0.png", 1000)
-    grey_16_bits(folder / "test/été/0.png", 3000)
-    grey_16_bits(folder / "test/été/1.png", 2000)
+    gray_16_bits(folder / "train/été/0.png", 1000)
+    gray_16_bits(folder / "test/été/0.png", 3000)
+    gray_16_bits(folder / "test/été/1.png", 2000)
     for _ in range(2):
         splits = build()
         assert splits.eval.images[:][3:, 0, 0, 0].tolist() == [255, 128]
         assert splits.train_ulb.images[:][6, 0, 0, 0] == 0
         assert splits.train_lb.notes == ({}, {"integer": [1000, 3000]}, 0, {})
-    grey_16_bits(folder / "train/été/0.png", 0)
+    gray_16_bits(folder / "train/été/0.png", 0)
     assert build().eval.images[:][3:, 0, 0, 0].tolist() == [255, 170]
     assert decoded == [19, 19]
 

@@ -50,7 +50,7 @@ def build(make_args):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_image_is_the_one_at_its_position_in_grey(name, build, files):
+def test_every_image_is_the_one_at_its_position_in_gray(name, build, files):
     pixels, labels = files(name)
     if name == "emnist":  # its files have columns where the others have rows
         pixels = pixels.transpose(0, 2, 1)
@@ -58,8 +58,8 @@ def test_every_image_is_the_one_at_its_position_in_grey(name, build, files):
     assert len(splits.class_names) == KINDS[name].num_classes
     assert (len(splits.train_ulb), len(splits.eval)) == (188, 94)
     for part in (splits.train_lb, splits.train_ulb, splits.eval):
-        grey = pixels[part.positions]
-        np.testing.assert_array_equal(part.images[:], np.stack([grey] * 3, axis=-1))
+        gray = pixels[part.positions]
+        np.testing.assert_array_equal(part.images[:], np.stack([gray] * 3, axis=-1))
         np.testing.assert_array_equal(part.targets, labels[part.positions])
 
 

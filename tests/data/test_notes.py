@@ -13,4 +13,4 @@ def test_a_line_each():
         (False,) * 2,
     ]
     assert "-1.5" in lines[2]
-    assert lines[3].startswith("2 colour images have 16 bits a channel")
+    assert lines[3].startswith("2 color images have 16 bits a channel")

@@ -13,15 +13,15 @@ def counts(targets):
 
 
 def test_labels_are_balanced_and_taken_from_the_images_given():
-    labelled, unlabelled = split_labels(TARGETS, 40, 4, seed=3)
-    assert counts(TARGETS[labelled]) == [10, 10, 10, 10]
-    assert len(set(labelled.tolist())) == 40
-    assert unlabelled.tolist() == list(range(200))
+    labeled, unlabeled = split_labels(TARGETS, 40, 4, seed=3)
+    assert counts(TARGETS[labeled]) == [10, 10, 10, 10]
+    assert len(set(labeled.tolist())) == 40
+    assert unlabeled.tolist() == list(range(200))
 
 
-def test_unlabelled_images_without_the_labelled_ones():
-    labelled, unlabelled = split_labels(TARGETS, 40, 4, seed=3, include_lb_to_ulb=False)
-    assert sorted([*labelled, *unlabelled]) == list(range(200))
+def test_unlabeled_images_without_the_labeled_ones():
+    labeled, unlabeled = split_labels(TARGETS, 40, 4, seed=3, include_lb_to_ulb=False)
+    assert sorted([*labeled, *unlabeled]) == list(range(200))
 
 
 def test_the_seed_alone_chooses_the_labels():
@@ -39,8 +39,8 @@ def shuffled(seed, purpose):
 @pytest.mark.parametrize("seed", [0, 5])
 def test_the_choices_are_those_of_earlier_versions(seed):
     """As a run that goes on from a checkpoint of theirs must have the same split."""
-    labelled, _ = split_labels(TARGETS, 12, 4, seed)
-    assert labelled.tolist() == sorted(i for members in shuffled(seed, 1) for i in members[:3])
+    labeled, _ = split_labels(TARGETS, 12, 4, seed)
+    assert labeled.tolist() == sorted(i for members in shuffled(seed, 1) for i in members[:3])
     _, validation = hold_out(TARGETS, 20, 4, seed)
     held = zip(shuffled(seed, 2), (5, 3, 2, 10), strict=True)
     assert validation.tolist() == sorted(i for members, n in held for i in members[:n])
@@ -61,11 +61,11 @@ def test_fewer_labels_are_part_of_more():
     assert set(few) < set(more)
 
 
-def test_images_of_unknown_class_are_unlabelled():
+def test_images_of_unknown_class_are_unlabeled():
     targets = np.concatenate([TARGETS, np.full(7, -1)])
-    labelled, unlabelled = split_labels(targets, 40, 4, seed=0, include_lb_to_ulb=False)
-    assert targets[labelled].min() == 0
-    assert (targets[unlabelled] == -1).sum() == 7
+    labeled, unlabeled = split_labels(targets, 40, 4, seed=0, include_lb_to_ulb=False)
+    assert targets[labeled].min() == 0
+    assert (targets[unlabeled] == -1).sum() == 7
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,9 @@ def test_a_class_too_small_is_called_by_its_name():
         split_labels(TARGETS, 120, 4, seed=0, class_names=["ant", "bee", "cat", "dog"])
 
 
-def test_all_images_of_a_class_can_be_labelled():
-    labelled, _ = split_labels(TARGETS, 80, 4, seed=0)
-    assert counts(TARGETS[labelled]) == [20, 20, 20, 20]
+def test_all_images_of_a_class_can_be_labeled():
+    labeled, _ = split_labels(TARGETS, 80, 4, seed=0)
+    assert counts(TARGETS[labeled]) == [20, 20, 20, 20]
 
 
 @pytest.mark.parametrize(
@@ -129,11 +129,11 @@ def test_impossible_numbers_of_validation_images(num_val):
         hold_out(TARGETS, num_val, 4, seed=0)
 
 
-LABELLED = np.random.default_rng(1).permutation(np.repeat(np.arange(4), [10, 10, 10, 12]))
+LABELED = np.random.default_rng(1).permutation(np.repeat(np.arange(4), [10, 10, 10, 12]))
 
 
-def test_each_labelled_image_is_in_one_fold():
-    rounds = [leave_out_fold(LABELLED, 4, fold, 4, seed=0) for fold in range(4)]
+def test_each_labeled_image_is_in_one_fold():
+    rounds = [leave_out_fold(LABELED, 4, fold, 4, seed=0) for fold in range(4)]
     assert sorted(np.concatenate([held for _, held in rounds])) == list(range(42))
     for trained, held in rounds:
         assert sorted([*trained, *held]) == list(range(42))
@@ -141,26 +141,24 @@ def test_each_labelled_image_is_in_one_fold():
 
 
 def test_folds_have_as_many_images_of_each_class_give_or_take_one():
-    folds = [leave_out_fold(LABELLED, 4, fold, 4, seed=0)[1] for fold in range(4)]
+    folds = [leave_out_fold(LABELED, 4, fold, 4, seed=0)[1] for fold in range(4)]
     assert sorted(map(len, folds)) == [10, 10, 11, 11]
-    per_class = np.array([counts(LABELLED[fold]) for fold in folds])
+    per_class = np.array([counts(LABELED[fold]) for fold in folds])
     assert (np.ptp(per_class, axis=0) <= 1).all()
 
 
 def test_the_seed_alone_chooses_the_folds():
-    first, again, other = (
-        leave_out_fold(LABELLED, 4, 1, 4, seed)[1].tolist() for seed in (1, 1, 2)
-    )
+    first, again, other = (leave_out_fold(LABELED, 4, 1, 4, seed)[1].tolist() for seed in (1, 1, 2))
     assert first == again != other
 
 
 def test_two_folds():
-    one, other = (leave_out_fold(LABELLED, 2, fold, 4, seed=0) for fold in range(2))
+    one, other = (leave_out_fold(LABELED, 2, fold, 4, seed=0) for fold in range(2))
     assert one[0].tolist() == other[1].tolist()
 
 
 def test_as_many_folds_as_a_class_has_labels():
-    assert counts(LABELLED[leave_out_fold(LABELLED, 10, 9, 4, seed=0)[1]])[:3] == [1, 1, 1]
+    assert counts(LABELED[leave_out_fold(LABELED, 10, 9, 4, seed=0)[1]])[:3] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -175,4 +173,4 @@ def test_as_many_folds_as_a_class_has_labels():
 )
 def test_impossible_folds(num_folds, fold, message):
     with pytest.raises(UserError, match=message):
-        leave_out_fold(LABELLED, num_folds, fold, 4, seed=0)
+        leave_out_fold(LABELED, num_folds, fold, 4, seed=0)

@@ -6,7 +6,7 @@ from metasemi_plugin.errors import UserError
 
 
 def images(start, count):
-    """Three classes in turn; the grey value is the image's number."""
+    """Three classes in turn; the gray value is the image's number."""
     number = np.arange(start, start + count)
     pixels = np.broadcast_to(number[:, None, None, None], (count, 4, 4, 3)).astype(np.uint8)
     return Images(pixels, number % 3)
@@ -14,7 +14,7 @@ def images(start, count):
 
 @pytest.fixture
 def build(make_args):
-    def build(views=None, val=None, test=None, unlabelled=None, **changes):
+    def build(views=None, val=None, test=None, unlabeled=None, **changes):
         return make_splits(
             make_args(num_classes=3, **{"num_labels": 6, **changes}),
             {"x_ulb_w": "weak"} if views is None else views,
@@ -22,7 +22,7 @@ def build(make_args):
             class_names=["a", "b", "c"],
             val=val,
             test=test,
-            unlabelled=unlabelled,
+            unlabeled=unlabeled,
             flip=False,
         )
 
@@ -55,7 +55,7 @@ def test_long_tails(build):
     assert set(numbers(others)) == set(numbers(splits.train_ulb)) - set(numbers(splits.train_lb))
 
 
-def test_the_seed_draws_the_unlabelled_images(build, monkeypatch):
+def test_the_seed_draws_the_unlabeled_images(build, monkeypatch):
     monkeypatch.setattr(
         "metasemi_plugin.data.splits.split_labels", lambda *_, **__: (np.arange(6), None)
     )
@@ -68,7 +68,7 @@ def test_the_seed_draws_the_unlabelled_images(build, monkeypatch):
 
 def test_images_of_unknown_class_have_no_long_tail(build):
     with pytest.raises(UserError, match=r"ulb_num_labels: the classes .* are not known"):
-        build(ulb_num_labels=30, unlabelled=images(200, 6), test=images(100, 9))
+        build(ulb_num_labels=30, unlabeled=images(200, 6), test=images(100, 9))
 
 
 def test_validation_images_are_evaluated_and_the_test_set_kept_for_the_end(build):
@@ -100,19 +100,19 @@ def test_labels_stay_with_their_images(build):
         assert part.targets.tolist() == [number % 3 for number in numbers(part)]
 
 
-def test_labelled_images_can_be_kept_out_of_the_unlabelled(build):
+def test_labeled_images_can_be_kept_out_of_the_unlabeled(build):
     splits = build(test=images(100, 9), include_lb_to_ulb=False)
     assert sorted(numbers(splits.train_lb) + numbers(splits.train_ulb)) == list(range(60))
 
 
-def test_extra_unlabelled_images_come_after_those_of_the_training_set(build):
+def test_extra_unlabeled_images_come_after_those_of_the_training_set(build):
     extra = Images(images(150, 5).pixels, np.full(5, -1))
-    splits = build(test=images(100, 9), unlabelled=extra)
+    splits = build(test=images(100, 9), unlabeled=extra)
     assert numbers(splits.train_ulb) == [*range(60), *range(150, 155)]
     assert splits.train_ulb.targets.tolist() == [i % 3 for i in range(60)] + [-1] * 5
 
 
-def test_all_images_are_labelled_when_fully_supervised(build):
+def test_all_images_are_labeled_when_fully_supervised(build):
     splits = build(views={}, test=images(100, 9), algorithm="fullysupervised", num_val=12)
     assert len(splits.train_lb) == 48
     assert not set(numbers(splits.train_lb)) & set(numbers(splits.eval))
@@ -126,7 +126,7 @@ def test_views_and_roles(build):
         assert (part.role, part.views) == ("lb", {"x_lb": "plain"})
 
 
-def test_everything_is_normalised_by_the_training_images_that_stay(build):
+def test_everything_is_normalized_by_the_training_images_that_stay(build):
     splits = build(num_val=12, test=images(100, 9))
     stay = splits.train_ulb.images[:] / 255
     for part in splits[:4]:
@@ -153,9 +153,9 @@ def test_validation_images_from_two_sources(build):
         build(num_val=12, val=images(200, 6))
 
 
-def test_no_unlabelled_image_left(build):
+def test_no_unlabeled_image_left(build):
     everything = {"num_labels": 60, "include_lb_to_ulb": False, "test": images(100, 9)}
-    with pytest.raises(UserError, match=r"all 60 training images are labelled.*include_lb_to_ulb"):
+    with pytest.raises(UserError, match=r"all 60 training images are labeled.*include_lb_to_ulb"):
         build(**everything)
     assert len(build(views={}, **everything).train_ulb) == 0
 
@@ -178,7 +178,7 @@ def test_the_crop_ratio_says_how_far_weak_views_move(build, crop_ratio, pixels):
 
 def test_positions_count_on_from_one_array_to_the_next(build):
     extra = Images(images(150, 5).pixels, np.full(5, -1))
-    splits = build(val=images(200, 6), test=images(100, 9), unlabelled=extra)
+    splits = build(val=images(200, 6), test=images(100, 9), unlabeled=extra)
     assert splits.train_lb.positions.tolist() == numbers(splits.train_lb)
     assert splits.train_ulb.positions.tolist() == list(range(65))
     assert splits.eval.positions.tolist() == list(range(65, 71))
@@ -197,26 +197,26 @@ def folds(build, **changes):
 
 
 @pytest.mark.parametrize("num_val", [0, 12])
-def test_folds_are_made_of_the_labelled_images_there_are_without(build, num_val):
+def test_folds_are_made_of_the_labeled_images_there_are_without(build, num_val):
     plain = build(num_val=num_val, test=images(100, 9))
     rounds = folds(build, num_val=num_val, test=images(100, 9))
-    labelled = numbers(plain.train_lb)
-    assert sorted(numbers(rounds[0].eval) + numbers(rounds[1].eval)) == labelled
+    labeled = numbers(plain.train_lb)
+    assert sorted(numbers(rounds[0].eval) + numbers(rounds[1].eval)) == labeled
     for one, other in (rounds, rounds[::-1]):
         assert numbers(one.train_lb) == numbers(other.eval)
         assert sorted(one.eval.targets) == [0, 1, 2]
         assert numbers(one.test) == list(range(100, 109))
 
 
-@pytest.mark.parametrize("with_labelled", [True, False])
-def test_a_fold_is_not_trained_on_and_neither_are_validation_images(build, with_labelled):
-    options = {"num_val": 12, "test": images(100, 9), "include_lb_to_ulb": with_labelled}
+@pytest.mark.parametrize("with_labeled", [True, False])
+def test_a_fold_is_not_trained_on_and_neither_are_validation_images(build, with_labeled):
+    options = {"num_val": 12, "test": images(100, 9), "include_lb_to_ulb": with_labeled}
     plain = build(**options)
     for splits in folds(build, **options):
-        unlabelled = set(numbers(plain.train_ulb)) - set(numbers(splits.eval))
-        assert set(numbers(splits.train_ulb)) == unlabelled
+        unlabeled = set(numbers(plain.train_ulb)) - set(numbers(splits.eval))
+        assert set(numbers(splits.train_ulb)) == unlabeled
         assert not set(numbers(splits.train_lb)) & set(numbers(splits.eval))
-        stay = np.array(sorted(unlabelled | set(numbers(splits.train_lb)))) / 255
+        stay = np.array(sorted(unlabeled | set(numbers(splits.train_lb)))) / 255
         np.testing.assert_allclose(splits.eval.mean, stay.mean())
 
 
@@ -227,14 +227,14 @@ def test_folds_take_the_place_of_validation_images_that_the_data_bring(build):
     assert one.test.positions.tolist() == list(range(66, 75))
 
 
-def test_folds_of_labelled_images_that_the_data_prescribe(make_args):
+def test_folds_of_labeled_images_that_the_data_prescribe(make_args):
     args = make_args(num_classes=3, label_folds=2, num_val=6)
     splits = make_splits(
         args,
         {},
         train=images(0, 60),
         test=images(100, 9),
-        labelled=np.arange(12),
+        labeled=np.arange(12),
         class_names=["a", "b", "c"],
         flip=False,
     )
@@ -246,7 +246,7 @@ def test_prescribed_labels_are_never_held_out(make_args):
         make_args(num_classes=3, num_val=45, num_labels=3),
         {},
         train=images(0, 60),
-        labelled=np.arange(12),
+        labeled=np.arange(12),
         class_names=["a", "b", "c"],
         flip=False,
     )

@@ -17,12 +17,12 @@ def build(make_args):
 
 
 def in_order(pixels):
-    """As the positions count: labelled, unlabelled, test images."""
+    """As the positions count: labeled, unlabeled, test images."""
     return np.concatenate([pixels[:40], pixels[60:], pixels[40:60]])
 
 
 @pytest.mark.parametrize("seed", [0, 3, 9, 13])
-def test_the_labelled_images_are_the_fold_of_the_seed(seed, build, stl10):
+def test_the_labeled_images_are_the_fold_of_the_seed(seed, build, stl10):
     _, labels, folds = stl10
     splits = build(seed=seed)
     assert splits.train_lb.positions.tolist() == sorted(folds[seed % 10])
@@ -42,19 +42,19 @@ def test_every_image_is_the_one_at_its_position(build, stl10):
         np.testing.assert_array_equal(part.images[:], pixels[part.positions])
 
 
-@pytest.mark.parametrize("with_labelled", [True, False])
-def test_sizes(with_labelled, build, stl10):
-    splits = build(include_lb_to_ulb=with_labelled)
+@pytest.mark.parametrize("with_labeled", [True, False])
+def test_sizes(with_labeled, build, stl10):
+    splits = build(include_lb_to_ulb=with_labeled)
     lb, ulb, val, test = (getattr(splits, name).positions.tolist() for name in PARTS)
     assert not (set(lb) | set(ulb)) & set(val)
-    assert sorted({*lb, *ulb, *val}) == list(range(52))  # 40 labelled, 12 not
-    assert len(ulb) == 10 + 12 + 10 * with_labelled
+    assert sorted({*lb, *ulb, *val}) == list(range(52))  # 40 labeled, 12 not
+    assert len(ulb) == 10 + 12 + 10 * with_labeled
     assert test == list(range(52, 72))
     assert len(val) == 20
     np.testing.assert_array_equal(splits.train_ulb.targets[-12:], -1)
 
 
-def test_all_images_labelled(build, stl10):
+def test_all_images_labeled(build, stl10):
     splits = build(num_labels=40, num_val=0)
     assert splits.train_lb.positions.tolist() == list(range(40))
     assert splits.eval.positions.tolist() == list(range(52, 72))
@@ -71,7 +71,7 @@ def test_weak_views_move_by_up_to_12_pixels_and_half_are_mirrored(build, stl10, 
     assert 110 < sum(view in mirrored for view in views) < 190
 
 
-def test_all_are_normalised_by_the_labelled_images_that_stay(build, stl10):
+def test_all_are_normalized_by_the_labeled_images_that_stay(build, stl10):
     splits = build()
     training = np.setdiff1d(np.arange(40), splits.eval.positions)
     shown = stl10[0][training] / 255
@@ -84,8 +84,8 @@ def test_all_are_normalised_by_the_labelled_images_that_stay(build, stl10):
     ("changes", "message"),
     [
         ({"img_size": 32}, "images of stl10 are 96x96: set it to 96"),
-        ({"num_labels": 20}, "10 labelled images in a fold and 40 in all; 20 is neither"),
-        ({"num_labels": 40}, "all 40 images are labelled, .* 20 out of; set num_val to 0"),
+        ({"num_labels": 20}, "10 labeled images in a fold and 40 in all; 20 is neither"),
+        ({"num_labels": 40}, "all 40 images are labeled, .* 20 out of; set num_val to 0"),
         ({"num_val": 30}, "num_val must be at least 0 and less than the 30 training images"),
     ],
 )

@@ -62,7 +62,7 @@ def test_weak_views_move_by_up_to_2_pixels_and_never_flip(build, svhn, seen, mov
     )
 
 
-def test_all_are_normalised_by_the_images_trained_on(build, svhn):
+def test_all_are_normalized_by_the_images_trained_on(build, svhn):
     splits = build()
     shown = svhn[0][splits.train_ulb.positions] / 255
     for name in PARTS:

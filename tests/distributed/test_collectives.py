@@ -33,7 +33,7 @@ def test_the_gradient_of_a_gathered_loss_is_the_mean_of_the_ranks_gradients():
 
 
 def _one_batch_of_two():
-    """Labelled samples 0 to 3, unlabelled ones 10 to 15, of which each rank has its part."""
+    """Labeled samples 0 to 3, unlabeled ones 10 to 15, of which each rank has its part."""
     whole = [torch.arange(4), torch.arange(10, 16)]
     mine = torch.cat([t[collectives.own(len(t))] for t in whole])
     assert torch.equal(collectives.all_gather(mine, 2, 3), torch.cat(whole))

@@ -32,7 +32,7 @@ def test_without_test_images_it_says_so(tiny_run, capsys, monkeypatch):
     assert f"| {folder} (on validation images) |" in capsys.readouterr().out
 
 
-def test_labelled_images_are_all_taken_once(tiny_run):
+def test_labeled_images_are_all_taken_once(tiny_run):
     folder = train(**tiny_run(batch_size=6))["folder"]
     algorithm = loaded(Path(folder), "latest_model.pth")
     own = algorithm.dataset_dict["train_lb"]

@@ -49,7 +49,7 @@ def test_hours_are_in_proportion_to_each_factor():
         ("learning_to_reweight", {}, 0.3),  # takes what Meta-Semi takes
         ("mixmatch_original", {}, 0.4),
         ("supervised", {}, 0.1 / 4),  # 25 images of 100
-        # One more pass of the 75 unlabelled images: 0.75 of a plain step.
+        # One more pass of the 75 unlabeled images: 0.75 of a plain step.
         ("metasemi", {"consistency": "ict"}, 0.375),
         # 500 more passes every 600 iterations.
         ("metasemi", {"assumption1": 600, "assumption1_batches": 500}, 0.3 * 11 / 6),

@@ -61,7 +61,7 @@ def test_a_base_that_leads_back_is_an_error(yaml, base):
         resolve(yaml(f"base: {base}\n", "b.yaml"), {})
 
 
-def test_unknown_keys_name_file_key_and_neighbour(yaml):
+def test_unknown_keys_name_file_key_and_neighbor(yaml):
     path = yaml("mixup_bta: 0.3\n")
     with pytest.raises(UserError) as error:
         resolve(path, {"sed": "3"})

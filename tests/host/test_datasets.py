@@ -64,11 +64,11 @@ def test_views_are_those_the_algorithm_needs(algorithm, views, cifar10, options,
 
 
 def test_the_split_follows_the_seed(cifar10, options, build):
-    def labelled(seed):
+    def labeled(seed):
         return build(**options(seed=seed)).dataset_dict["train_lb"].data
 
-    assert np.array_equal(labelled(1), labelled(1))
-    assert not np.array_equal(labelled(1), labelled(2))
+    assert np.array_equal(labeled(1), labeled(1))
+    assert not np.array_equal(labeled(1), labeled(2))
 
 
 def test_a_run_writes_into_its_own_folders_alone(cifar10, options, tmp_path, monkeypatch):
@@ -206,15 +206,15 @@ LONG_TAIL = {"num_labels": 2, "lb_imb_ratio": 2, "ulb_num_labels": 2, "ulb_imb_r
 
 @pytest.mark.parametrize("protocol", ["usb", "paper"])
 def test_long_tails_are_those_of_the_host(protocol, cifar10, options, build):
-    """2 labels of the first class, 1 of the last; of the unlabelled the other way round."""
+    """2 labels of the first class, 1 of the last; of the unlabeled the other way round."""
     built = build(**options() | LONG_TAIL | {"protocol": protocol, "include_lb_to_ulb": False})
     counts = {
         part: np.bincount(built.dataset_dict[part].targets, minlength=10).tolist()
         for part in ("train_lb", "train_ulb")
     }
     assert counts == {"train_lb": [2] + [1] * 9, "train_ulb": [1] * 9 + [2]}
-    with_labelled = build(**options() | LONG_TAIL | {"protocol": protocol})
-    assert len(with_labelled.dataset_dict["train_ulb"]) == 22
+    with_labeled = build(**options() | LONG_TAIL | {"protocol": protocol})
+    assert len(with_labeled.dataset_dict["train_ulb"]) == 22
 
 
 @pytest.mark.parametrize("protocol", ["usb", "paper"])

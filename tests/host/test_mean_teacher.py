@@ -1,4 +1,4 @@
-"""The host's Mean Teacher must learn from unlabelled images; some versions of it do not."""
+"""The host's Mean Teacher must learn from unlabeled images; some versions of it do not."""
 
 import pytest
 import torch
@@ -44,7 +44,7 @@ def dead(monkeypatch):
 
 @pytest.mark.parametrize("algorithm", ["meanteacher", "fast_swa"])
 def test_a_dead_one_is_refused(build, dead, algorithm):
-    with pytest.raises(UserError, match="ignores unlabelled images"):
+    with pytest.raises(UserError, match="ignores unlabeled images"):
         build(algorithm)
 
 

@@ -44,5 +44,5 @@ def test_rand_augment_is_the_hosts_with_its_own_draw_for_every_image():
     assert strong.dtype == np.uint8
     assert strong.shape == images.shape
     assert len({image.tobytes() for image in strong}) > 12
-    # the host's cutout, a grey rectangle that no other operation paints
+    # the host's cutout, a gray rectangle that no other operation paints
     assert sum((image == (125, 123, 114)).all(-1).sum() > 8 for image in strong) > 8

@@ -105,7 +105,7 @@ def test_seed_decides_and_workers_do_not(tiny_run):
     assert not torch.equal(other["classifier.weight"], base["model"]["classifier.weight"])
 
 
-def test_seed_decides_split_order_initialisation_and_chance(build):
+def test_seed_decides_split_order_initialization_and_chance(build):
     one, same, other = (build("mixmatch", seed=seed) for seed in (3, 3, 4))
 
     def first(algorithm):
@@ -116,7 +116,7 @@ def test_seed_decides_split_order_initialisation_and_chance(build):
 
     seen = {
         "split": lambda a: torch.from_numpy(a.dataset_dict["train_lb"].positions),
-        "initialisation": lambda a: a.model.classifier.weight.detach(),
+        "initialization": lambda a: a.model.classifier.weight.detach(),
         "order": lambda a: first(a)["idx_ulb"],
         "augmentation": lambda a: first(a)["x_ulb_w"],
     }
@@ -204,10 +204,10 @@ def test_run_folder_is_never_lost(tiny_run):
     assert train(**tiny_run(save_name="run", overwrite=True, num_train_iter=3))["iterations"] == 3
 
 
-def test_a_batch_larger_than_the_labelled_set_is_explained(tiny_run, capsys):
+def test_a_batch_larger_than_the_labeled_set_is_explained(tiny_run, capsys):
     train(**tiny_run("supervised", save_name="run", batch_size=50, num_train_iter=1))
     out = capsys.readouterr().out
-    assert "batch_size 50 is more than the 40 labelled images: some are in a batch twice" in out
+    assert "batch_size 50 is more than the 40 labeled images: some are in a batch twice" in out
 
 
 def test_resuming_nothing_is_an_error(tiny_run):

@@ -1,4 +1,4 @@
-"""Runs of some hundred iterations are evaluated as what they have learnt.
+"""Runs of some hundred iterations are evaluated as what they have learned.
 
 With the student's BatchNorm statistics the errors were 79 to 90 % here; chance is 90 %.
 """

@@ -31,12 +31,12 @@ def photos(tmp_path_factory):
     root = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(0)
     for part, count in (("train", 12), ("test", 5)):
-        for name, colour in COLOURS.items():
+        for name, color in COLOURS.items():
             folder = root / part / name
             folder.mkdir(parents=True)
             for i in range(count):
                 noise = rng.integers(-40, 40, (20 + i, 24, 3))
-                pixels = (np.array(colour) + noise).clip(0, 255).astype(np.uint8)
+                pixels = (np.array(color) + noise).clip(0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(folder / f"{i}.png")
     return root
 

@@ -102,7 +102,7 @@ def test_smallest_images():
     ("init", "std"),
     [("pytorch", (9 * 128) ** -0.5 / 3**0.5), ("he", (2 / (9 * 128)) ** 0.5)],
 )
-def test_initialisation(init, std):
+def test_initialization(init, std):
     net = CNN13(10, width=64, init=init)
     weight = net.stage2[1][0].weight
     assert weight.shape == (128, 128, 3, 3)

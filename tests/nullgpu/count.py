@@ -14,7 +14,7 @@ import torch
 warnings.simplefilter("ignore")
 RUNTIME = ctypes.CDLL(os.environ["LD_PRELOAD"])
 COUNTS = (ctypes.c_long * 6).in_dll(RUNTIME, "null_counts")
-NAMES = ("launches", "to device", "to host", "on device", "synchronisations", "graphs")
+NAMES = ("launches", "to device", "to host", "on device", "synchronizations", "graphs")
 COUNTED = 8  # iteration, after the capture
 library = torch.library.Library("aten", "IMPL")
 

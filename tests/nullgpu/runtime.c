@@ -1,5 +1,5 @@
 /* A CUDA runtime without a GPU, to be preloaded before PyTorch's: device memory is host memory,
-   kernels do nothing, and launches, copies and synchronisations are counted. A call that a stream
+   kernels do nothing, and launches, copies and synchronizations are counted. A call that a stream
    capture does not allow is refused as CUDA does. */
 #include <stdlib.h>
 #include <string.h>

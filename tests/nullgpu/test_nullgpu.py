@@ -47,7 +47,7 @@ def counts(tmp_path_factory):
 def test_an_eager_iteration_waits_for_nothing(counts, name):
     eager = counts[name]["off"]
     assert eager["launches"] > 50
-    assert (eager["synchronisations"], eager["to host"]) == (0, 0)
+    assert (eager["synchronizations"], eager["to host"]) == (0, 0)
 
 
 @pytest.mark.nullgpu
@@ -55,8 +55,8 @@ def test_an_eager_iteration_waits_for_nothing(counts, name):
 def test_a_captured_iteration_is_one_copy_and_one_graph(counts, name):
     replayed = counts[name]["auto"]
     assert replayed["refused"] is None
-    asked = {key: replayed[key] for key in ("to device", "to host", "synchronisations", "graphs")}
-    assert asked == {"to device": 1, "to host": 0, "synchronisations": 0, "graphs": 1}
+    asked = {key: replayed[key] for key in ("to device", "to host", "synchronizations", "graphs")}
+    assert asked == {"to device": 1, "to host": 0, "synchronizations": 0, "graphs": 1}
     assert replayed["launches"] + replayed["on device"] <= 1  # the copy of what is logged
 
 

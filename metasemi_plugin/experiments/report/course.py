@@ -64,7 +64,7 @@ def _error_of(rows: Sequence[Row]) -> str:
 
 
 def _curves(rows: Sequence[Row], against: Callable) -> Iterator[tuple[Figure, str]]:
-    """One panel, or for a crowd a panel each with the others behind it in grey."""
+    """One panel, or for a crowd a panel each with the others behind it in gray."""
     rows = [row for row in rows if any(len(run.record.metrics) for run in row.runs)]
     curves = {row.name: _error_curve(row.curves()) for row in rows}
     if not any(len(curve) for curve in curves.values()):
@@ -149,8 +149,8 @@ def _error_axis(panels: Sequence[Axes], curves: Iterable[pd.DataFrame]) -> None:
 # Scalar -> what it is called, line style.
 KEPT = {
     "train/kept": ("all", "-"),
-    "train/kept_labelled": ("mostly labelled", "--"),
-    "train/kept_unlabelled": ("mostly unlabelled", ":"),
+    "train/kept_labeled": ("mostly labeled", "--"),
+    "train/kept_unlabeled": ("mostly unlabeled", ":"),
 }
 ACCURACY = {
     "train/pseudo_label_acc_kept": ("kept", "-"),
@@ -187,18 +187,18 @@ def kept(column: str, rows: Sequence[Row]) -> Iterator[Picture]:
         figure,
         f"kept {column}",
         f"What is kept, {column}",
-        "Of the mixed unlabelled batches since the evaluation before, mean over the seeds. A mixed "
+        "Of the mixed unlabeled batches since the evaluation before, mean over the seeds. A mixed "
         "sample counts for the image that makes up the larger part of it. The true labels of "
-        "unlabelled images are used for this picture only.",
+        "unlabeled images are used for this picture only.",
         f"Share of samples kept and accuracy of pseudo labels on {column}: {', '.join(said)}.",
     )
 
 
 def _shares(panel: Axes, row: Row, lines: dict[str, tuple[str, str]]) -> None:
-    for (key, (label, style)), colour in zip(lines.items(), COLOURS, strict=False):
+    for (key, (label, style)), color in zip(lines.items(), COLOURS, strict=False):
         curve = numbers.mean_curve(row.curves(), key)["mean"]
         if len(curve):
-            panel.plot(curve.index, curve, color=colour, linestyle=style, label=label)
+            panel.plot(curve.index, curve, color=color, linestyle=style, label=label)
 
 
 def assumption1(column: str, rows: Sequence[Row]) -> Iterator[Picture]:
@@ -223,7 +223,7 @@ def assumption1(column: str, rows: Sequence[Row]) -> Iterator[Picture]:
         f"assumption 1 {column}",
         f"Ratio of Assumption 1, {column}",
         "Mean squared gradient of the training loss over the squared gradient of the expected loss "
-        "on mixed labelled data: bounded, if the assumption holds. The band is one sample standard "
+        "on mixed labeled data: bounded, if the assumption holds. The band is one sample standard "
         "deviation over the seeds.",
         f"Ratio of Assumption 1 against iteration on {column}. At the end: {ends}.",
     )

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from metasemi_plugin.experiments.report.entries import Entry
 from metasemi_plugin.experiments.suite import slug
 
-# Okabe and Ito's colours for all kinds of sight, without yellow, which white paper swallows.
+# Okabe and Ito's colors for all kinds of sight, without yellow, which white paper swallows.
 COLOURS = ["#000000", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
 LINES = ["-", "--", "-.", ":", (0, (6, 1.5, 1, 1.5, 1, 1.5))]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">"]

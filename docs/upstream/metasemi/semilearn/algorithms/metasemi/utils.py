@@ -348,7 +348,7 @@ def _affine(x: str, w: str, b: str, no_bias: Any):
 def _batch_norm(op: Any, values: dict[str, Any], t: dict[str, Any], out: Any) -> Tensor:
     """Rule of y = weight * x^ + bias, x^ = (x - mean) * invstd.
 
-    The Jacobian of the normalisation with respect to its input is symmetric, so the fused backward
+    The Jacobian of the normalization with respect to its input is symmetric, so the fused backward
     kernel, applied to t_x, gives weight * t_x^.
     """
     x, weight, _, running_mean, running_var, training, _, eps = values.values()
