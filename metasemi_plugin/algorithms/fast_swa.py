@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from metasemi_plugin.algorithms.arguments import arguments
 from metasemi_plugin.config import algorithms as config
+from metasemi_plugin.config.restarts import first_part
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.teacher import Teacher
 
@@ -109,7 +110,7 @@ class Cycles(NamedTuple):
         if args.swa_per_cycle < 1:
             raise UserError(f"swa_per_cycle: must be at least 1, not {args.swa_per_cycle}")
         start, horizon, length = (
-            max(1, round(share * args.num_train_iter))
+            max(1, round(share * first_part(args)))
             for share in (args.swa_start, args.swa_horizon, args.swa_cycle)
         )
         return cls(start, horizon, length, every=max(1, length // args.swa_per_cycle))

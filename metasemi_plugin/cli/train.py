@@ -16,9 +16,10 @@ from metasemi_plugin.config.values import unknown
 from metasemi_plugin.distributed.torchrun import in_torchrun, speaks
 from metasemi_plugin.errors import INTERRUPTED, Interrupted, UserError
 from metasemi_plugin.run_folder.claim import free
+from metasemi_plugin.run_folder.extension import restarts_of
 
 USAGE = """\
-usage: train.py --c FILE [--key value ...] [--resume | --overwrite]
+usage: train.py --c FILE [--key value ...] [--resume [--extend] | --overwrite]
        train.py --help [ALGORITHM]
 
 Trains the run that FILE describes, e.g. config/metasemi/digits_40.yaml. Any option of the file may
@@ -78,7 +79,9 @@ def look_first(config: str | None, options: dict) -> None:
     if "metasemi_plugin.host" in sys.modules or in_torchrun():
         return  # it may know more names, and nothing is gained
     args = resolve(config, options, wrong_names)
-    free(Path(args.save_dir) / args.save_name, args)
+    folder = Path(args.save_dir) / args.save_name
+    free(folder, args)
+    restarts_of(folder, args)
 
 
 def report(summary: dict) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 # What belongs to a call, not to a run: never part of the resolved configuration.
-CALL_OPTIONS = ("c", "base", "resume", "overwrite")
+CALL_OPTIONS = ("c", "base", "resume", "overwrite", "extend")
 
 
 class Range(NamedTuple):

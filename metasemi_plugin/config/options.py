@@ -20,9 +20,13 @@ GROUPS: dict[str, list[Option]] = {
         Option("save_name", str, None, "run folder in save_dir; null: ALGORITHM_FILE_SEED"),
         Option("resume", bool, False, "continue the run in the run folder"),
         Option("overwrite", bool, False, "replace the run folder if it exists"),
+        Option("extend", bool, False, "with resume and a larger num_train_iter, train a complete "
+               "run on, with a new schedule of the learning rate"),
         Option("seed", int, 1, "of everything that is drawn", NOT_NEGATIVE),
         Option("load_path", str, None, "start from the weights that another run, of this "
                "checkpoint, was evaluated with"),
+        Option("init_from", str, None, "start from the model of another run: its run folder, or "
+               "model folder; where the classes are others, without its classifier"),
     ],
     "Data": [
         Option("dataset", str, "cifar10", "name of the data set: see `ls datasets`"),
@@ -92,6 +96,9 @@ GROUPS: dict[str, list[Option]] = {
                "nets that name their layers); 1: none", SHARE),
         Option("scheduler", str, "cosine", "cosine (the host's, 7/16 of a period), half_cosine (to "
                "zero), constant", ("cosine", "half_cosine", "constant")),
+        Option("lr_restarts", str, "", "iterations at which the schedule begins anew, as 600,1200 "
+               "(`--extend` adds one); options that are shares of the training are shares of its "
+               "part before the first"),
         Option("num_warmup_iter", int, 0, "iterations in which the learning rate rises from 0",
                NOT_NEGATIVE),
         Option("clip_grad", float, 0, "largest norm of the gradient; 0: any", NOT_NEGATIVE),

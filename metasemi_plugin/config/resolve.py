@@ -10,11 +10,12 @@ from pathlib import Path
 from metasemi_plugin.config.algorithms import ALGORITHMS
 from metasemi_plugin.config.option import Option, Range
 from metasemi_plugin.config.options import NOT_HERE, OPTIONS
+from metasemi_plugin.config.restarts import parts
 from metasemi_plugin.config.values import coerce, did_you_mean, unknown
 from metasemi_plugin.config.yaml_files import Setting, read_yaml
 from metasemi_plugin.errors import UserError
 
-_PATHS = ("save_dir", "data_dir", "load_path", "pretrain_path", "labels")
+_PATHS = ("save_dir", "data_dir", "load_path", "init_from", "pretrain_path", "labels")
 _ALGORITHM = Setting("metasemi", "default")
 MOST = 2**63 - 1
 
@@ -38,7 +39,7 @@ def resolve(
 
     Returns:
         A Namespace with every option of the host, of the algorithm and of this package, plus
-        ``resume`` and ``overwrite`` of this call.
+        ``resume``, ``overwrite`` and ``extend`` of this call.
 
     Raises:
         UserError: an unreadable file, unknown keys, wrong types or values; all problems together.
@@ -140,8 +141,17 @@ def _is_single(value: float) -> bool:
 def _contradictions(v: dict) -> Problems:
     if v["epoch"] > v["num_train_iter"] >= 1:
         yield "epoch", f"{v['epoch']} epochs do not fit into num_train_iter {v['num_train_iter']}"
-    if v["num_warmup_iter"] >= v["num_train_iter"] >= 1:
-        yield "num_warmup_iter", f"must be less than num_train_iter {v['num_train_iter']}"
+    try:
+        lengths = [end - begin for begin, end in parts(argparse.Namespace(**v))]
+    except ValueError:
+        lengths = [0]
+    if min(lengths) < 1 <= v["num_train_iter"]:
+        yield "lr_restarts", f"must be rising numbers below num_train_iter, not {v['lr_restarts']}"
+    elif v["num_warmup_iter"] >= min(lengths) >= 1:
+        what = "of the shortest part" if v["lr_restarts"] else "of the training"
+        yield "num_warmup_iter", f"must be less than {min(lengths)}, the iterations {what}"
+    if v["load_path"] and v["init_from"]:
+        yield "init_from", "load_path gives other weights to begin with: leave one out"
     if v["seed"] >= 2**32:
         yield "seed", f"must be less than {2**32}, not {v['seed']}"
     if 0 < v["label_folds"] <= v["label_fold"] or v["label_folds"] == 1:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from metasemi_plugin import random_numbers
 from metasemi_plugin.data.arrays import Views
 from metasemi_plugin.data.split import hold_out
 from metasemi_plugin.data.splits import Images, Splits, make_splits
@@ -42,7 +43,8 @@ def build(args: argparse.Namespace, ulb_views: Views) -> Splits:
 
 def _load(size: int) -> Images:
     """All digits: uint8 (1797, size, size, 3) and int64 (1797,)."""
-    from sklearn.datasets import load_digits  # here, because it takes a second
+    with random_numbers.untouched():  # its first import draws some (rich's styles)
+        from sklearn.datasets import load_digits  # here, because it takes a second
 
     bunch = load_digits()
     gray = torch.from_numpy(bunch.images)[:, None]  # (N, 1, 8, 8), 0..16

@@ -134,7 +134,7 @@ class StepLogHook(Hook):
                 self.every_n_iters(algorithm, n)
                 for n in (algorithm.num_log_iter, algorithm.num_eval_iter)
             )
-            or self.is_last_iter(algorithm)
+            or algorithm.at_the_end()
             or state.stopping
         )
         if due:

@@ -18,7 +18,9 @@ class PositionsHook(Hook):
     """Points the loaders at the iterations of the coming epoch, from wherever the run stands."""
 
     def before_train_epoch(self, algorithm):
-        stop = min((algorithm.epoch + 1) * algorithm.num_iter_per_epoch, algorithm.num_train_iter)
+        stop = min(
+            (algorithm.epoch + 1) * algorithm.num_iter_per_epoch, algorithm.args.num_train_iter
+        )
         for positions in algorithm.positions:
             positions.start, positions.stop = algorithm.it, stop
 
@@ -107,9 +109,7 @@ class EvaluateHook(Hook):
     """
 
     def after_train_step(self, algorithm):
-        if not (
-            self.every_n_iters(algorithm, algorithm.num_eval_iter) or self.is_last_iter(algorithm)
-        ):
+        if not (self.every_n_iters(algorithm, algorithm.num_eval_iter) or algorithm.at_the_end()):
             return
         scores = {"it": algorithm.it + 1}
         for part, name in (("eval", algorithm.chosen_on), ("test", "test")):
@@ -131,7 +131,7 @@ class ProgressHook(Hook):
 
     def before_run(self, algorithm):
         self.bar = tqdm(
-            total=algorithm.num_train_iter,
+            total=algorithm.args.num_train_iter,
             initial=algorithm.it,
             desc=algorithm.algorithm,
             disable=collectives.rank() > 0 or not sys.stderr.isatty(),
@@ -151,8 +151,9 @@ class ProgressHook(Hook):
             self.bar.set_postfix_str(line)
             done = algorithm.it + 1
             seconds = (time.perf_counter() - self.started) / (done - self.first_it)
-            left = tqdm.format_interval(seconds * (algorithm.num_train_iter - done))
-            line = f"{done}/{algorithm.num_train_iter}  {line}  {1 / seconds:.2f} it/s  {left} left"
+            total = algorithm.args.num_train_iter
+            left = tqdm.format_interval(seconds * (total - done))
+            line = f"{done}/{total}  {line}  {1 / seconds:.2f} it/s  {left} left"
             algorithm.print_fn(line)
             if self.bar.disable:
                 print(line, flush=True)

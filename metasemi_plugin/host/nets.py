@@ -80,24 +80,6 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def start_from(model: nn.Module, args) -> None:
-    """Load the weights of ``args.load_path``, if a run begins with them; all of them must fit.
-
-    Raises:
-        UserError: the file cannot be read, or is of another net.
-    """
-    if args.load_path is None or args.resume:
-        return
-    try:
-        model.load_state_dict(evaluated(args.load_path, "load_path"))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip()
-        raise UserError(
-            f"load_path: {args.load_path!r} does not fit {args.net!r} ({reason}): check net, "
-            "net_args and num_classes; use_pretrain and pretrain_path leave the classifier out"
-        ) from error
-
-
 def _named(args) -> Callable:
     if args.net.startswith("timm/"):
         return timm_builder(args.net.removeprefix("timm/"), args.img_size)

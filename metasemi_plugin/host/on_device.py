@@ -17,14 +17,16 @@ from torch.utils.data import DataLoader
 
 from metasemi_plugin import random_numbers
 from metasemi_plugin.config.option import CALL_OPTIONS
+from metasemi_plugin.config.restarts import first_part
 from metasemi_plugin.distributed import collectives, process_group
 from metasemi_plugin.distributed.sync_bn import synced
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host import bad_steps, captured, hooks
 from metasemi_plugin.host.datasets import build_splits
 from metasemi_plugin.host.device import cuda_means, resolve_device
+from metasemi_plugin.host.initial_weights import start_from
 from metasemi_plugin.host.mean_teacher import require_alive
-from metasemi_plugin.host.nets import rehearse, start_from
+from metasemi_plugin.host.nets import rehearse
 from metasemi_plugin.host.optim import build_optimizer, build_scheduler
 from metasemi_plugin.host.saving import RecordHook
 from metasemi_plugin.host.shared_passes import SharedPasses
@@ -55,6 +57,7 @@ class OnDevice:
 
     args: argparse.Namespace
     model: nn.Module
+    it: int
     average: Teacher | None = None
 
     def __init__(self, args, net_builder, tb_log=None, logger=None):
@@ -91,7 +94,9 @@ class OnDevice:
             )
         scaled = self.use_amp and dtype is torch.float16
         self.loss_scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
-        self.num_iter_per_epoch = -(-self.num_train_iter // self.epochs)
+        self.num_iter_per_epoch = -(-args.num_train_iter // self.epochs)
+        # What ramps, semilearn's too, are shares of; the end is args.num_train_iter.
+        self.num_train_iter = first_part(args)
 
     def set_dataset(self):
         built = process_group.one_first(lambda: build_splits(self.args))
@@ -139,7 +144,7 @@ class OnDevice:
     def set_model(self):
         model = super().set_model()
         self.image_format = self._image_format(model)
-        start_from(model, self.args)
+        self.begun_with = start_from(model, self.args, self.class_names)
         model = self._prepare(model)
         collectives.broadcast_(model.state_dict().values())
         return model
@@ -193,12 +198,12 @@ class OnDevice:
         step = captured.Step(self)
         for epoch in range(self.start_epoch, self.epochs):
             self.epoch = epoch
-            if self.it >= self.num_train_iter:
+            if self.it >= self.args.num_train_iter:
                 break
             self.call_hook("before_train_epoch")
             loaders = (self.loader_dict[name] for name in self.batch_sizes())
             for parts in zip(*loaders, strict=False):
-                if self.it >= self.num_train_iter:
+                if self.it >= self.args.num_train_iter:
                     break
                 for hook in step.outside:
                     hook.before_train_step(self)
@@ -208,6 +213,10 @@ class OnDevice:
                 self.it += 1
             self.call_hook("after_train_epoch")
         self.call_hook("after_run")
+
+    def at_the_end(self) -> bool:
+        """Whether the iteration under way is the last; `is_last_iter` of hooks knows one part."""
+        return self.it + 1 == self.args.num_train_iter
 
     def arguments(self, batch):
         """What train_step takes of a batch."""
@@ -305,7 +314,7 @@ class OnDevice:
         saved = super().get_save_dict()
         # The same memory as the teacher's: a file holds it once.
         saved["ema_model"], saved["teacher"] = evaluated, self.ema.state_dict()
-        saved["it"] = min(self.it + 1, self.num_train_iter)
+        saved["it"] = min(self.it + 1, self.args.num_train_iter)
         saved["best_eval_acc"] = float(self.best_eval_acc)
         state = self.run_state
         saved["history"] = state.history
@@ -314,6 +323,14 @@ class OnDevice:
         saved["bad_steps"] = [state.bad_steps, state.bad_in_a_row]
         saved["settings"], saved["version"] = self.settings, checkpoint.VERSION
         return saved
+
+    def _set_lr(self):
+        """What the schedule has for this iteration: where a new part begins, not what was saved."""
+        schedule = self.scheduler
+        for group, lr, factor in zip(
+            self.optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True
+        ):
+            group["lr"] = lr * factor(self.it)
 
     def save_model(self, save_name, save_path):
         files.replace(Path(save_path) / save_name, checkpoint.to_bytes(self.get_save_dict()))
@@ -331,6 +348,7 @@ class OnDevice:
             with cuda_means(self.device):
                 saved = super().load_model(file)
             self.start_epoch = self.it // self.num_iter_per_epoch
+            self._set_lr()
             state = self.run_state
             state.history = saved["history"]
             state.resumed = {key: saved[key] for key in ("record", "random", "teacher")}

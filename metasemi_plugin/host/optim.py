@@ -4,6 +4,7 @@ Parameter groups are the host's: no weight decay on biases and BatchNorm.
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -11,6 +12,7 @@ from semilearn.core.utils import get_cosine_schedule_with_warmup, get_optimizer
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from metasemi_plugin.config.restarts import parts
 from metasemi_plugin.step_inputs import from_host
 
 
@@ -77,14 +79,27 @@ def _begin_momentum(optimizer: torch.optim.Optimizer) -> None:
 
 
 def build_scheduler(optimizer: torch.optim.Optimizer, args) -> LRScheduler:
-    """One step an iteration, over ``num_train_iter`` iterations."""
+    """One step an iteration, over each part of the training; see `config.restarts`."""
+    factors = [(begin, _factor(args, end - begin)) for begin, end in parts(args)]
+    return LambdaLR(optimizer, partial(_of_part, factors=factors))
+
+
+def _of_part(step: int, factors: list[tuple[int, Callable[[int], float]]]) -> float:
+    begin, factor = [pair for pair in factors if pair[0] <= step][-1]
+    return factor(step - begin)
+
+
+def _factor(args, length: int) -> Callable[[int], float]:
+    """Of the learning rate, after so many of ``length`` iterations."""
+    warmup = args.num_warmup_iter
     if args.scheduler == "cosine":
-        return get_cosine_schedule_with_warmup(
-            optimizer, args.num_train_iter, num_warmup_steps=args.num_warmup_iter
-        )
-    warmup, schedule = args.num_warmup_iter, SCHEDULES[args.scheduler]
-    total = max(1, args.num_train_iter - warmup)
-    return LambdaLR(optimizer, partial(_warmed_up, schedule=schedule, warmup=warmup, total=total))
+        # The host keeps the function within a scheduler of an optimizer.
+        nobody = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        return get_cosine_schedule_with_warmup(nobody, length, num_warmup_steps=warmup).lr_lambdas[
+            0
+        ]
+    schedule, total = SCHEDULES[args.scheduler], max(1, length - warmup)
+    return partial(_warmed_up, schedule=schedule, warmup=warmup, total=total)
 
 
 def _warmed_up(step: int, schedule, warmup: int, total: int) -> float:

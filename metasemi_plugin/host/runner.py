@@ -22,6 +22,7 @@ from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.stopping import stopping_on_signals
 from metasemi_plugin.run_folder import checkpoint, files, layout
 from metasemi_plugin.run_folder.claim import claim, free
+from metasemi_plugin.run_folder.extension import restarts_of
 from metasemi_plugin.run_folder.lock import locked
 from metasemi_plugin.run_folder.results import summarize
 
@@ -51,6 +52,7 @@ def run(args: argparse.Namespace) -> dict:
         args.resume = from_first(lambda: layout.has_checkpoint(folder))
         args.overwrite = not args.resume
     from_first(lambda: free(folder, args))
+    args.lr_restarts = from_first(lambda: restarts_of(folder, args))
     random_numbers.seed_all(args.seed)
     logger = logging.Logger("metasemi_plugin.run")
     with no_host_warnings(), ExitStack() as held:
@@ -87,6 +89,7 @@ def _begin(
     with files.writable(folder):
         if not resumed:
             layout.clear(folder)
+        if not resumed or args.num_train_iter > layout.recorded(folder).get("num_train_iter", 0):
             write_yaml(args, folder / layout.CONFIG)
         record = algorithm.run_state.record = RunRecord(folder, args, algorithm)
         record.run["trackers"] = names
@@ -137,6 +140,8 @@ def announce(algorithm) -> None:
         f"seed {args.seed}, iterations {algorithm.it} to {args.num_train_iter}"
     )
     lines = [line, *getattr(parts["train_lb"], "notes", Notes()).lines()]
+    if algorithm.begun_with:
+        lines.append(algorithm.begun_with)
     if args.batch_size > (labeled := len(parts["train_lb"])):
         lines.append(
             f"batch_size {args.batch_size} is more than the {labeled} labeled images: some are "

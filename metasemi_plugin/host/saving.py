@@ -43,13 +43,13 @@ class RecordHook(Hook):
             if evaluated or due:
                 self.write(algorithm, best, due)
             record.last = time.perf_counter()
-        if state.stopping and done < algorithm.num_train_iter:
+        if state.stopping and not algorithm.at_the_end():
             raise Interrupted(process_group.from_first(lambda: self.stopped(algorithm)))
 
     def due(self, algorithm, evaluated: bool) -> bool:
         """Whether to save the latest checkpoint now."""
         iterations, minutes = algorithm.args.num_save_iter, algorithm.args.save_minutes
-        if algorithm.run_state.stopping or self.is_last_iter(algorithm):
+        if algorithm.run_state.stopping or algorithm.at_the_end():
             return True
         if iterations is None and minutes is None:
             return evaluated
@@ -72,7 +72,7 @@ class RecordHook(Hook):
                 content = checkpoint.to_bytes(finite(algorithm, algorithm.get_save_dict()))
                 if best:
                     files.replace(record.folder / layout.BEST, content)
-                if best or (self.is_last_iter(algorithm) and algorithm.chosen_on == "test"):
+                if best or (algorithm.at_the_end() and algorithm.chosen_on == "test"):
                     write_model(algorithm)
                 if due:
                     checkpoint.write_latest(record.folder, content)
@@ -81,7 +81,7 @@ class RecordHook(Hook):
             record.write("running", algorithm.it + 1)
         except OSError as error:
             what = f"cannot save to {record.folder} ({error.strerror or error})"
-            if self.is_last_iter(algorithm):
+            if algorithm.at_the_end():
                 saved = state.saved_at is not None
                 then = "go on from there with --resume" if saved else "start over with --overwrite"
                 raise UserError(
@@ -120,7 +120,7 @@ def write_model(algorithm) -> None:
     test images would flatter itself: it only stands in until the end, and is the last one then.
     """
     args, state = algorithm.args, algorithm.run_state
-    last = algorithm.chosen_on == "test" and algorithm.it + 1 == algorithm.num_train_iter
+    last = algorithm.chosen_on == "test" and algorithm.at_the_end()
     best = f"the best until then on {algorithm.chosen_on} images"
     mean, std = normalization(algorithm.dataset_dict["train_lb"])
     errors = {"eval": algorithm.chosen_on, "test": "test"}

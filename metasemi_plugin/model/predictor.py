@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from textwrap import shorten
 from typing import NamedTuple, TypeGuard
 
 import numpy as np
@@ -63,7 +64,7 @@ class Predictor:
         try:
             self.module.load_state_dict(weights)
         except RuntimeError as error:
-            reason = str(error).splitlines()[1].strip()
+            reason = shorten(str(error).splitlines()[1], 120)
             raise UserError(
                 f"{path}: the weights do not fit {self.description.net!r} ({reason})"
             ) from error

@@ -17,6 +17,7 @@ from metasemi_plugin.config.options import NEUTRAL
 from metasemi_plugin.distributed import collectives, process_group
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.run_folder import files, layout
+from metasemi_plugin.run_folder.extension import unextended
 from metasemi_plugin.run_folder.layout import LATEST, PREVIOUS, UNUSABLE
 
 VERSION = 2
@@ -125,11 +126,13 @@ def _load_from(folder: Path, algorithm) -> tuple[Path, str | None]:
 def refuse_other_settings(begun: dict, now: dict, path: Path) -> None:
     """Stop if a run would go on with other settings than it was begun with.
 
-    An option that is younger than the checkpoint, or was dropped since, is not compared.
+    An option that is younger than the checkpoint, or was dropped since, is not compared; nor is
+    what training on has changed.
 
     Raises:
         UserError: names the settings.
     """
+    now = unextended(begun, now)
     keys = sorted(begun.keys() & now.keys() - set(NEUTRAL))
     different = [f"{key} {begun[key]}, not {now[key]}" for key in keys if begun[key] != now[key]]
     if different:

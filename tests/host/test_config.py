@@ -93,6 +93,8 @@ def test_an_algorithms_option_belongs_to_it_alone():
         ("algorithm", "mixmtch", "algorithm: unknown 'mixmtch'; did you mean 'mixmatch'"),
         ("algorithm", "zzz", "one of fast_swa, fixmatch, flexmatch"),
         ("save_name", "../x", "save_name: must be one folder name"),
+        ("lr_restarts", "20", "lr_restarts: must be rising numbers below num_train_iter, not 20"),
+        ("lr_restarts", "5;9", "lr_restarts: must be rising numbers below num_train_iter"),
         ("epoch", "99", "99 epochs do not fit into num_train_iter 20"),
         (
             "meta_gradient",
@@ -138,7 +140,7 @@ def test_an_algorithms_option_belongs_to_it_alone():
         ("momentum", "1", r"momentum: must be in \[0, 1\)"),
         ("crop_ratio", "1.5", "crop_ratio: must be above 0 and at most 1"),
         ("bn_momentum", "0", "bn_momentum: must be above 0 and at most 1"),
-        ("num_warmup_iter", "20", "num_warmup_iter: must be less than num_train_iter 20"),
+        ("num_warmup_iter", "20", "num_warmup_iter: must be less than 20, the iterations"),
         ("label_folds", "1", r"label_folds: must be 0 \(none\), or at least 2"),
         ("max_bad_steps", "0", "max_bad_steps: must be at least 1"),
         ("num_save_iter", "0", "num_save_iter: must be at least 1"),

@@ -23,6 +23,7 @@ def options(**changes):
         "scheduler": "constant",
         "num_train_iter": T,
         "num_warmup_iter": 0,
+        "lr_restarts": "",
     }
     return SimpleNamespace(**{**base, **changes})
 
@@ -57,6 +58,16 @@ def test_schedule_at_start_middle_and_end(scheduler, factors):
 def test_warmup_rises_linearly(scheduler):
     seen = rates(scheduler=scheduler, num_warmup_iter=4)
     assert seen[:5] == pytest.approx([0, 0.025, 0.05, 0.075, 0.1])
+
+
+@pytest.mark.parametrize("scheduler", ["cosine", "half_cosine"])
+def test_each_part_has_the_schedule_of_its_length(scheduler):
+    def alone(length):
+        return rates(scheduler=scheduler, num_train_iter=length, num_warmup_iter=2)[:length]
+
+    seen = rates(scheduler=scheduler, lr_restarts="7,12", num_warmup_iter=2)
+    assert T > 12
+    assert seen[:T] == [*alone(7), *alone(5), *alone(T - 12)]
 
 
 def one_step(**changes):
