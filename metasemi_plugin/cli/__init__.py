@@ -10,7 +10,7 @@ from metasemi_plugin.errors import UserError
 # The module's main(argv) returns the exit status. Loaded when it is called.
 COMMANDS = {
     "train": "Train one run: what train.py does.",
-    "ls": "List what there is: ls algorithms, backbones, datasets or configs.",
+    "ls": "List what there is: ls algorithms, backbones, datasets, configs or runs [DIR].",
     "validate": "Check suites and say what they will take: validate SUITE...",
     "bench": "Time a training step and its rivals.",
     "compare": "Make the runs of a suite that are missing: compare SUITE_OR_CONFIGS...",

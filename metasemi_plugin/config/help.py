@@ -50,8 +50,8 @@ INTRODUCTION = """\
 Every option is a key of a configuration file and, as `--key value`, of the command line; in which order they win:
 [training.md](training.md#configurations). `python train.py --help` and `python train.py --help ALGORITHM` print what stands
 here. semilearn's options keep their names and defaults, except that `num_workers` is 0, `use_tensorboard` is true,
-`overwrite` is false, `algorithm` is `metasemi`, and `save_name` is made of the algorithm, the file and the seed. `--resume`
-and `--overwrite` belong to a call, not to a run: [training.md](training.md#the-run-folder). On long-tailed sets:
+`overwrite` is false, `algorithm` is `metasemi`, and `save_name` is made of the algorithm, the file and the seed. `--resume`,
+`--extend` and `--overwrite` belong to a call, not to a run: [training.md](training.md#the-run-folder). On long-tailed sets:
 [data.md](data.md#long-tailed-sets); on protocols: [protocols.md](protocols.md); on several processes:
 [distributed.md](distributed.md). The last group is semilearn's, too; nothing reads it here, and anything but the default is
 an error, for the reason that stands beside it.

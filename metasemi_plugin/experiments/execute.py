@@ -12,6 +12,7 @@ from metasemi_plugin.experiments.executors import Executor, Started, stop
 from metasemi_plugin.experiments.plan import STARTS, log_of, next_step
 from metasemi_plugin.experiments.suite import Run
 from metasemi_plugin.run_folder.layout import recorded
+from metasemi_plugin.run_folder.status import latest_error
 
 
 class Failure(NamedTuple):
@@ -60,6 +61,7 @@ def execute(
                     if step.what in STARTS:
                         progress.say(f"{step.what}: {run}")
                         active.append((run, executor.start(run, step.what)))
+                        progress.began(run)
                     elif step.what == "refuse":  # what came in the way since this began
                         failures.append(Failure(run, step.why, log_of(run.folder)))
                 for run, started in active.copy():
@@ -92,32 +94,30 @@ def _failure(run: Run, log: Path) -> Failure | None:
 
 
 class Progress:
-    """One bar over the iterations of all runs; plain lines where there is no terminal."""
+    """A bar over the iterations of all runs and one of each under way, with its error.
+
+    Where there is no terminal, plain lines.
+    """
 
     def __init__(self, runs: Sequence[Run]):
         self.runs = list(runs)
         self.total = sum(run.args.num_train_iter for run in runs)
         self.iterations = [0] * len(runs)
+        self.errors: list[str] = [""] * len(runs)
         self.complete: set[int] = set()
+        self.under_way: dict[int, tqdm] = {}
         self.refresh()
-        self.before, self.began = sum(self.iterations), time.perf_counter()
-        self.looked = self.began
-        self.bar = tqdm(
-            total=self.total,
-            initial=self.before,
-            desc=self.count(),
-            unit="it",
-            smoothing=0,
-            disable=not sys.stderr.isatty(),
-            dynamic_ncols=True,
-        )
+        self.before, self.started = sum(self.iterations), time.perf_counter()
+        self.looked = self.started
+        self.bar = _bar(self.total, self.before, self.count())
 
     def __enter__(self) -> "Progress":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.look(now=True)
-        self.bar.close()
+        for bar in (*self.under_way.values(), self.bar):
+            bar.close()
 
     def refresh(self) -> None:
         """Read how far the runs are that are not complete."""
@@ -125,26 +125,37 @@ class Progress:
             if i not in self.complete:
                 record = recorded(run.folder)
                 self.iterations[i] = min(record.get("iterations", 0), run.args.num_train_iter)
+                if error := latest_error(record):
+                    self.errors[i] = f"{error[1]} error {error[0]:.2f} %"
                 if record.get("status") == "complete":
                     self.complete.add(i)
 
     def look(self, now: bool = False) -> None:
-        """Move the bar, once in a second or `now`."""
+        """Move the bars, once in a second or `now`."""
         if now or time.perf_counter() - self.looked > 1:
             self.refresh()
             self.looked = time.perf_counter()
             self.bar.set_description(self.count(), refresh=False)
             self.bar.n = sum(self.iterations)
             self.bar.refresh()
+            for i, bar in self.under_way.items():
+                bar.set_postfix_str(self.errors[i], refresh=False)
+                bar.n = self.iterations[i]
+                bar.refresh()
+
+    def began(self, run: Run) -> None:
+        """A run is under way."""
+        i = self.runs.index(run)
+        self.under_way[i] = _bar(run.args.num_train_iter, self.iterations[i], str(run))
 
     def ended(self, run: Run, failure: Failure | None) -> None:
         """Say what a run came to."""
         self.look(now=True)
+        i = self.runs.index(run)
+        self.under_way.pop(i).close()
         if failure is None:
-            record = recorded(run.folder)
-            took = tqdm.format_interval(record["seconds"])
-            error = (record["test"] or record["eval"])["last"]
-            what = f"complete: {run}: {error:.2f} % in {took}"
+            took = tqdm.format_interval(recorded(run.folder)["seconds"])
+            what = f"complete: {run}: {self.errors[i]} in {took}"
         else:
             what = f"failed: {run}: {failure.why}"
         self.say(f"{what}  [{self.count()}, {self.left()} left]")
@@ -158,10 +169,23 @@ class Progress:
         now = sum(self.iterations)
         if now == self.before:
             return "?"
-        seconds = (time.perf_counter() - self.began) / (now - self.before)
+        seconds = (time.perf_counter() - self.started) / (now - self.before)
         return tqdm.format_interval(seconds * (self.total - now))
 
     def say(self, line: str) -> None:
         """Above the bar, if there is one."""
         tqdm.write(line)
         sys.stdout.flush()
+
+
+def _bar(total: int, initial: int, what: str) -> tqdm:
+    return tqdm(
+        total=total,
+        initial=initial,
+        desc=what,
+        unit="it",
+        smoothing=0,
+        leave=False,
+        disable=not sys.stderr.isatty(),
+        dynamic_ncols=True,
+    )

@@ -10,10 +10,10 @@ from metasemi_plugin.config.option import CALL_OPTIONS
 from metasemi_plugin.config.options import NEUTRAL
 from metasemi_plugin.config.resolve import options
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.experiments.records import status
 from metasemi_plugin.experiments.suite import Run
 from metasemi_plugin.run_folder import layout
 from metasemi_plugin.run_folder.lock import holder
+from metasemi_plugin.run_folder.status import status
 
 # Where and how a run is made. It may be resumed elsewhere; but a complete one on other data or
 # another device is another run, unless it was made on another machine.

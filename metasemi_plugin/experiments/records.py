@@ -6,23 +6,19 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from metasemi_plugin.run_folder.layout import METRICS, RUN, recorded
-from metasemi_plugin.run_folder.lock import holder
+from metasemi_plugin.run_folder.layout import METRICS, recorded
+from metasemi_plugin.run_folder.status import status
 
 NO_METRICS = pd.DataFrame(columns=["it", "seconds", "eval"])
 
 
 class Record(NamedTuple):
-    """A run as its folder tells of it.
-
-    `status` is "complete", "running", "cut off" (killed, and nobody is at it), "interrupted",
-    "failed", "damaged" (it cannot be read), or "missing".
-    """
+    """A run as its folder tells of it."""
 
     folder: Path
     run: dict  # run.json, {} where there is none that can be read
     metrics: pd.DataFrame  # metrics.jsonl, a row an evaluation
-    status: str
+    status: str  # see `status`
 
 
 def read(folder: str | Path) -> Record:
@@ -33,15 +29,6 @@ def read(folder: str | Path) -> Record:
         return Record(folder, run, _metrics(folder / METRICS), status(folder, run))
     except ValueError:
         return Record(folder, run, NO_METRICS, "damaged")
-
-
-def status(folder: Path, run: dict) -> str:
-    """See `Record`."""
-    said = run.get("status", "damaged" if (folder / RUN).exists() else "missing")
-    if said == "running" and holder(folder) is None:
-        # It may have ended since it was read.
-        return "cut off" if recorded(folder) == run else status(folder, recorded(folder))
-    return said
 
 
 def _metrics(path: Path) -> pd.DataFrame:

@@ -1,13 +1,16 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from metasemi_plugin import train
 from metasemi_plugin.cli.ls import KINDS, main
 from metasemi_plugin.config import help
 from metasemi_plugin.config.algorithms import ALGORITHMS
 from metasemi_plugin.errors import UserError
+from metasemi_plugin.run_folder.layout import recorded
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,7 +20,7 @@ def printed(capsys, kind):
     return capsys.readouterr().out.splitlines()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS.keys() - {"runs"})
 def test_fits_100_columns_without_trailing_space(capsys, kind):
     lines = printed(capsys, kind)
     assert max(map(len, lines)) <= 100
@@ -82,3 +85,38 @@ def test_on_the_command_line():
     result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 0, result.stderr
     assert "cnn13_slim" in result.stdout
+
+
+def test_runs_of_a_folder(capsys, tmp_path, tiny_run):
+    with pytest.raises(UserError, match="holds no run: name a folder of run folders"):
+        main(["runs", str(tmp_path)])
+    train(**tiny_run("supervised", save_name="a-b"))
+    ended = recorded(tmp_path / "a-b")
+    for name, changes in {
+        "cut": {"status": "running", "iterations": 3},
+        "early": {"status": "failed", "error": "no disk", "test": None, "eval": None},
+        "val": {"test": None, "chosen_on": "validation", "eval": {"last": 12.345}},
+    }.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(json.dumps(ended | {"seconds": 61.0} | changes))
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "run.json").write_text("{")
+    capsys.readouterr()
+    assert main(["runs", str(tmp_path)]) == 0
+    header, *lines = capsys.readouterr().out.splitlines()
+    error = f"{ended['test']['last']:.2f} % test".split()
+    assert header.split() == ["run", "status", "iterations", "error", "on", "time"]
+    assert [line.split() for line in lines] == [
+        ["a-b", "complete", "6/6", *error, "00:00"],
+        ["bad", "damaged"],
+        ["cut", "cut", "off", "3/6", *error, "01:01"],
+        ["early", "failed", "6/6", "01:01", "no", "disk"],
+        ["val", "complete", "6/6", "12.35", "%", "validation", "01:01"],
+    ]
+
+
+def test_one_folder_of_runs(capsys):
+    with pytest.raises(UserError, match=r"expected one of .* runs"):
+        main(["runs", "a", "b"])
+    with pytest.raises(UserError, match="expected one of"):
+        main(["configs", "a"])

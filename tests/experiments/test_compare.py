@@ -204,6 +204,23 @@ def test_one_bar_over_all_runs_where_there_is_a_terminal(suite, inside, capsys, 
     assert "2/2 runs: 100%" in bar
 
 
+def test_each_run_under_way_has_a_bar_with_its_error(suite, capsys, monkeypatch):
+    two = suite(seeds=(0, 1))
+    monkeypatch.setattr(execute.sys.stderr, "isatty", lambda: True)
+    with execute.Progress(two.runs) as progress:
+        progress.began(two.runs[2])
+        assert "tiny, metasemi, seed 0:   0%" in capsys.readouterr().err
+        folder = two.runs[2].folder
+        folder.mkdir(parents=True)
+        said = {"status": "running", "iterations": 2, "chosen_on": "validation", "test": None}
+        (folder / "run.json").write_text(json.dumps(said | {"eval": {"last": 12.345}}))
+        progress.look(now=True)
+        shown = capsys.readouterr().err
+    assert "0/4 runs:   8%" in shown
+    assert "tiny, metasemi, seed 0:  33%" in shown
+    assert "validation error 12.35 %" in shown
+
+
 def test_from_python(suite, inside, monkeypatch, tmp_path):
     monkeypatch.setattr(compare, "Processes", lambda jobs: inside)
     suite()

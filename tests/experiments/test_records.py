@@ -3,8 +3,8 @@ import json
 import pytest
 
 from metasemi_plugin import train
-from metasemi_plugin.experiments import records
 from metasemi_plugin.experiments.records import read
+from metasemi_plugin.run_folder import status
 from metasemi_plugin.run_folder.lock import locked
 
 
@@ -42,8 +42,8 @@ def test_a_run_that_ends_while_it_is_read(tmp_path, monkeypatch):
     def ends(folder):
         (tmp_path / "run.json").write_text('{"status": "complete"}')
 
-    monkeypatch.setattr(records, "holder", ends)
-    assert records.status(tmp_path, {"status": "running"}) == "complete"
+    monkeypatch.setattr(status, "holder", ends)
+    assert status.status(tmp_path, {"status": "running"}) == "complete"
 
 
 @pytest.mark.parametrize("name", ["run.json", "metrics.jsonl"])
