@@ -43,14 +43,16 @@ def count(found: Found) -> dict[str, int]:
 
 
 def _named(path: Path, root: Path, files: list[str], classes: list[str]) -> dict[str, int]:
-    """Place of an image -> target, as the file says."""
+    """Place of an image -> target: as the file says of it, or else of the closest folder."""
     known = {_place(file) for file in files}
+    nameable = {folder for place in known for folder in _upwards(place)}
+    nameable -= {*_upwards(_place(str(root)))}
     named: dict[str, int] = {}
     lines: dict[str, int] = {}
     for line, file, name in _rows(path):
         # Beside the CSV, in the data, or from where `predict` was called.
-        places = [_place(str(base / file)) for base in (path.parent, root, Path())]
-        place = next((place for place in places if place in known), None)
+        places = [_place(str(base / file)) for base in (path.parent, root, Path()) if file]
+        place = next((place for place in places if place in nameable), None)
         where = f"{path}, line {line}"
         if place is None:
             raise UserError(
@@ -68,7 +70,13 @@ def _named(path: Path, root: Path, files: list[str], classes: list[str]) -> dict
                 f"{classes[named[place]]!r} in line {lines[place]}: remove one of them"
             )
         lines.setdefault(place, line)
-    return named
+    closest = {place: next(filter(named.__contains__, _upwards(place)), None) for place in known}
+    return {place: named[key] for place, key in closest.items() if key is not None}
+
+
+def _upwards(place: str) -> list[str]:
+    """An image, and the folders that it is in, the closest first."""
+    return [place, *map(str, Path(place).parents)]
 
 
 def _rows(path: Path) -> list[tuple[int, str, str]]:

@@ -78,6 +78,14 @@ def test_a_csv(build, root, write):
     assert np.bincount(splits.train_ulb.targets + 1).tolist() == [7, 1, 1]
 
 
+def test_a_folder_in_the_csv_is_all_images_that_are_closest_to_it(root, write):
+    path = write("unlabeled/0.png,cat", "train/cat/,cat", "train/cat/1.png,dog", "train,dog")
+    found = find_labeled(root, path)
+    assert [t for _, t in found.parts["train"]] == [0, 1, 0, 0, 0, 1, 0, -1, 1]
+    with pytest.raises(UserError, match=r"line 3: 'train' is of class 'cat' here .* in line 2"):
+        find_labeled(root, write("train,dog", "train,cat"))
+
+
 def test_the_csv_of_predict(root, monkeypatch):
     """It names files as they are called from where the command was."""
     monkeypatch.chdir(root.parent)
@@ -95,6 +103,8 @@ def test_the_csv_of_predict(root, monkeypatch):
     [
         (["train/cat/9.png,cat"], r"line 2: 'train/cat/9.png' is no image below .*: correct the"),
         (["test/cat/0.png,cat"], "line 2: 'test/cat/0.png' is no image below"),
+        ([",cat"], "line 2: '' is no image below"),
+        (["../,cat"], "line 2: '../' is no image below"),
         (["train/cat/0.png,cow"], "line 2: 'cow' is no class .* 'cat', 'dog': correct it"),
         (["train/cat/0.png,cat", "train/cat/0.png,dog"], "line 3: .*'dog' here .*'cat' in line 2"),
         (["train/cat/0.png,cat"], "no image is of class 'dog': add one"),
