@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.csv:
         files.replace(arguments.csv, table(rows, top).encode())
     if arguments.page:
-        files.replace(arguments.page, page(rows, str(arguments.run)).encode())
+        files.replace(arguments.page, page(rows, predictor.classes, str(arguments.run)).encode())
     _say(rows, unreadable, arguments)
     return 1 if unreadable else 0
 
@@ -124,7 +124,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--top", type=at_least_1, default=3, metavar="N",
                         help="classes of each image in the CSV (default: %(default)s)")  # fmt: skip
     parser.add_argument("--page", type=Path, metavar="FILE",
-                        help="one HTML page of all images, the most doubtful first")  # fmt: skip
+                        help="one HTML page of all images, the most doubtful first, to correct and "
+                        "save as labels")  # fmt: skip
     parser.add_argument("--move-below", type=_share, metavar="P",
                         help=f"move images of less confidence into a folder {UNSURE}/ beside "
                         "them")  # fmt: skip

@@ -11,11 +11,14 @@ from PIL import Image, ImageOps
 SIDE = 96
 
 
-def page(rows: Sequence[Any], title: str) -> str:
-    """A thumbnail of each image with its classes, the least confident first.
+def page(rows: Sequence[Any], classes: Sequence[str], title: str) -> str:
+    """A thumbnail of each image with its classes, the least confident first, to be corrected.
+
+    What a person has looked at is saved by the page as a CSV file that the option `labels` takes.
 
     Args:
         rows: each with ``file`` and ``ranked``, (class, probability) pairs, most probable first.
+        classes: to choose from.
         title: of the page.
     """
     environment = Environment(
@@ -27,7 +30,9 @@ def page(rows: Sequence[Any], title: str) -> str:
     )
     doubtful = sorted(rows, key=lambda row: row.ranked[0][1])
     shown = [(row.file, row.ranked, _thumbnail(row.file)) for row in doubtful]
-    return environment.get_template("page.html.j2").render(title=title, rows=shown, side=SIDE)
+    return environment.get_template("page.html.j2").render(
+        title=title, rows=shown, classes=classes, side=SIDE
+    )
 
 
 def _thumbnail(file: str) -> str:

@@ -1,19 +1,9 @@
 """The page in a real browser: what it shows, and what its script does."""
 
-import html
-import json
-import re
-import shutil
-import subprocess
-
 import pytest
+from browser import needs_chromium, visit
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium"),
-]
+pytestmark = needs_chromium
 # Runs in the page after all else, and leaves in it what it has seen.
 PROBE = """
 <script>
@@ -42,20 +32,6 @@ addEventListener("load", () => {
 });
 </script>
 """
-
-
-def visit(page, width):
-    """What the probe saw, and what the console said."""
-    words = [
-        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-        f"--user-data-dir={page.parent / 'profile'}", f"--window-size={width},900",
-        "--virtual-time-budget=2000", "--enable-logging=stderr", "--dump-dom", page.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
-    found = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.S)
-    assert found, done.stderr
-    console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
-    return json.loads(html.unescape(found[1])), console
 
 
 @pytest.mark.parametrize("width", [1200, 500])
