@@ -1,11 +1,20 @@
-"""The command line: ``python -m metasemi_plugin bench step|standard|gpu|startup``."""
+"""The command line: ``python -m metasemi_plugin bench step|standard|gpu|startup|predict``."""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from metasemi_plugin.bench import gpu, operators, processes, report, startup, step, train_steps
+from metasemi_plugin.bench import (
+    gpu,
+    operators,
+    predict,
+    processes,
+    report,
+    startup,
+    step,
+    train_steps,
+)
 from metasemi_plugin.bench.methods import METHODS
 from metasemi_plugin.bench.setting import DTYPES, Setting
 from metasemi_plugin.cli.words import at_least_1
@@ -170,5 +179,13 @@ def _parser() -> argparse.ArgumentParser:
     p = commands.add_parser("startup", help="CPU seconds of commands before they do anything",
                             formatter_class=shows_defaults)  # fmt: skip
     p.set_defaults(run=lambda arguments: print(startup.measure(arguments.rounds)))
+    p.add_argument("--rounds", type=at_least_1, default=3, help="how many to time")
+
+    p = commands.add_parser("predict", help="what reading images adds to the passes of a net",
+                            formatter_class=shows_defaults)  # fmt: skip
+    p.set_defaults(run=lambda a: print(predict.measure(a.model, a.images, a.rounds, a.batch_size)))
+    p.add_argument("model", type=Path, help="a run folder, or a model folder")
+    p.add_argument("images", type=Path, help="a folder of images")
+    p.add_argument("--batch_size", type=at_least_1, default=128, help="images a pass")
     p.add_argument("--rounds", type=at_least_1, default=3, help="how many to time")
     return parser

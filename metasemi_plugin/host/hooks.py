@@ -3,6 +3,7 @@
 import sys
 import time
 
+import numpy as np
 import torch
 from semilearn.core.hooks import EMAHook, Hook
 from tqdm import tqdm
@@ -114,13 +115,22 @@ class EvaluateHook(Hook):
         scores = {"it": algorithm.it + 1}
         for part, name in (("eval", algorithm.chosen_on), ("test", "test")):
             if part in algorithm.loader_dict:
-                result = algorithm.evaluate(part)
+                result = algorithm.evaluate(part, return_logits=True)
+                predicted = result.pop(f"{part}/logits").argmax(1)
+                algorithm.run_state.confusion[name] = confusion(algorithm, part, predicted)
                 scores[part] = 100 * (1 - result[f"{part}/top-1-acc"])
                 algorithm.log_dict |= {**result, f"{name}/error": scores[part]}
         algorithm.run_state.history.append(scores)
         if algorithm.log_dict["eval/top-1-acc"] > algorithm.best_eval_acc:
             algorithm.best_eval_acc = algorithm.log_dict["eval/top-1-acc"]
             algorithm.best_it = algorithm.it
+
+
+def confusion(algorithm, part, predicted):
+    """How many images of each class (row) are taken for each class (column): (C, C)."""
+    count = len(algorithm.class_names)
+    pairs = algorithm.dataset_dict[part].targets * count + predicted
+    return np.bincount(pairs, minlength=count**2).reshape(count, count)
 
 
 class ProgressHook(Hook):

@@ -128,6 +128,8 @@ def write_model(algorithm) -> None:
     run = {key: getattr(args, key) for key in _OF_RUN} | {
         "iteration": scores["it"],
         "errors": {name: scores[part] for part, name in errors.items() if part in scores},
+        "confusion": {name: table.tolist() for name, table in state.confusion.items()},
+        "course": [[then["it"], then["eval"]] for then in state.history],
     }
     description = Description(
         net=args.net,

@@ -16,7 +16,9 @@ class Description(NamedTuple):
         mean, std: one value a channel, in units of 0..1.
         resize: how an image becomes a square, see the option.
         ranges: what counts as black and white in images of more than 8 bits, see `decode`.
-        run: of what training it is: algorithm, data set, labels, iteration, errors.
+        run: of what training it is: algorithm, data set, labels, iteration; its errors and what is
+            confused (rows are true classes), both by "validation" and "test"; its course until
+            then, (iteration, error on the first of them).
         chosen: how this iteration was chosen.
         versions: of Python and the packages.
         license: of the weights and of the data, for whoever passes the folder on to fill in.

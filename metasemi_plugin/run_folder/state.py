@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +20,7 @@ class RunState:
         record: of a run in a folder, on rank 0.
         resumed: "record", "random" and "teacher" of the checkpoint it goes on from, or {}.
         history: one entry per evaluation: "it", and the errors on "eval" and "test" in percent.
+        confusion: of the latest evaluation, on "validation" and "test": see `host.hooks.confusion`.
         finite: whether loss and gradient of the step under way are, (), on the device.
         logged: what that step logs, `step_log.packed`.
         log: of the steps until now.
@@ -31,6 +33,7 @@ class RunState:
     record: RunRecord | None = None
     resumed: dict[str, Any] = field(default_factory=dict)
     history: list[dict] = field(default_factory=list)
+    confusion: dict[str, np.ndarray] = field(default_factory=dict)
     finite: Tensor = field(default_factory=lambda: torch.tensor(True))
     logged: tuple[list[str], Tensor] = field(default_factory=lambda: ([], torch.ones(1)))
     log: StepLog = field(default_factory=StepLog)

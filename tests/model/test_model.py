@@ -14,11 +14,12 @@ import torch
 from PIL import Image
 
 from metasemi_plugin import load, train
+from metasemi_plugin.bench import predict
 from metasemi_plugin.cli import main
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.loaded import loaded
 
-COLOURS = {"blue": (40, 60, 200), "green": (50, 190, 60), "red": (210, 50, 40)}
+COLORS = {"blue": (40, 60, 200), "green": (50, 190, 60), "red": (210, 50, 40)}
 
 
 # Sums have one order on one number of threads.
@@ -31,7 +32,7 @@ def photos(tmp_path_factory):
     root = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(0)
     for part, count in (("train", 12), ("test", 5)):
-        for name, color in COLOURS.items():
+        for name, color in COLORS.items():
             folder = root / part / name
             folder.mkdir(parents=True)
             for i in range(count):
@@ -164,7 +165,7 @@ def test_the_folder_says_what_it_is(run):
     described = json.loads((run / "model/model.json").read_text())
     assert (
         described["classes"]
-        == list(COLOURS)
+        == list(COLORS)
         == json.loads((run / "run.json").read_text())["classes"]
     )
     assert (described["net"], described["net_args"]) == ("cnn13_slim", {"width": 4})
@@ -173,6 +174,15 @@ def test_the_folder_says_what_it_is(run):
     assert "# metasemi on image_folder, 6 labels" in card
     assert "blue, green, red" in card
     assert "**Test error**" in card
+    (error,) = described["run"]["errors"].values()
+    assert f"| 6 | {error:.2f} |" in card
+    table = np.array(described["run"]["confusion"]["test"])
+    assert (table.sum(1) == 5).all()
+    assert 100 * (1 - table.trace() / 15) == pytest.approx(error)
+    assert error > 0
+    true, taken_for = divmod(int((table - 99 * np.eye(3, dtype=int)).argmax()), 3)
+    names = list(COLORS)
+    assert f"| {names[true]} | {names[taken_for]} | {table[true, taken_for]} of 5 |" in card
 
 
 def test_overwrite_replaces_the_model_and_nothing_that_a_run_has_not_written(photos, run):
@@ -227,3 +237,26 @@ def test_doubtful_images_are_moved_and_none_is_lost(run, photos, tmp_path, capsy
     assert "is there already: nothing has been moved" in capsys.readouterr().err
     assert len(list(pictures.rglob("*.png"))) == 30
     assert len(list(pictures.rglob("_unsure/*.png"))) == 15
+
+
+def test_1000_images_of_which_3_are_broken(run, tmp_path, capsys):
+    """A batch of nothing but broken ones is among them."""
+    pixels = np.random.default_rng(0).integers(0, 256, (18, 18, 3), dtype=np.uint8)
+    for i in range(1000):
+        Image.fromarray(np.roll(pixels, i)).save(tmp_path / f"{i:04}.png")
+    for broken in ("0000", "0001", "0999"):
+        (tmp_path / f"{broken}.png").write_bytes(b"")
+    words = ["--csv", str(tmp_path / "out.csv"), "--batch-size", "2"]
+    assert main(["predict", str(run), str(tmp_path), *words]) == 1
+    said = capsys.readouterr().err
+    assert "3 files could not be read" in said
+    assert all(f"{name}.png: " in said for name in ("0000", "0001", "0999"))
+    files = [Path(row["file"]).stem for row in csv.DictReader((tmp_path / "out.csv").open())]
+    assert files == [f"{i:04}" for i in range(2, 999)]
+
+
+def test_the_benchmark_predicts_all_images(run, photos):
+    lines = predict.measure(run, photos / "test", rounds=1, batch_size=4).splitlines()
+    assert lines[0].startswith("| 15 images |")
+    assert len(lines) == 4
+    assert lines[2].endswith("| 1.00 |")
