@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch.nn.utils import parametrizations
 
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.nets.weights import evaluated
@@ -35,7 +35,8 @@ class CNN13(nn.Module):
     Args:
         num_classes: C.
         width: channels of the first stage and length of the feature vector; the paper's is 128.
-        weight_norm: normalize the weights of all layers (:class:`WeightNorm`).
+        weight_norm: w = g v / ||v|| in all layers, a norm for each output (Salimans & Kingma,
+            NeurIPS 2016).
         dropout: probability after each max-pool; 0.5 in the networks of 2017.
         noise: standard deviation of Gaussian noise added to the images in training; 0.15 there.
         init: "pytorch", its defaults, as in ICT's and fast-SWA's code; "he", as the host's
@@ -76,7 +77,7 @@ class CNN13(nn.Module):
         if weight_norm:
             for module in list(self.modules()):
                 if isinstance(module, (nn.Conv2d, nn.Linear)):
-                    parametrize.register_parametrization(module, "weight", WeightNorm())
+                    parametrizations.weight_norm(module)
 
     def _initialize(self) -> None:
         for module in self.modules():
@@ -132,26 +133,6 @@ class CNN13(nn.Module):
         """Layers for the host's layer decay: one a convolution, or one a stage if coarse."""
         layer = r"stage(\d+)" if coarse else r"stage(\d+)\.(\d+)"
         return {"layers": f"^{re.escape(prefix)}{layer}"}
-
-
-class WeightNorm(nn.Module):
-    """w = g v / ||v||, a norm for each output (Salimans & Kingma, NeurIPS 2016).
-
-    Same function and parameter names as torch.nn.utils.parametrizations.weight_norm, whose fused
-    kernel has no forward-mode derivative, which Meta-Semi needs.
-    """
-
-    def forward(self, g: Tensor, v: Tensor) -> Tensor:
-        """g (out, 1, ...) and v (out, in, ...) to the weight (out, in, ...)."""
-        return v * (g / self._norm(v))
-
-    def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """The pair (g, v) that gives this weight."""
-        return self._norm(weight), weight
-
-    @staticmethod
-    def _norm(v: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(v, dim=tuple(range(1, v.ndim)), keepdim=True)
 
 
 def cnn13(pretrained: bool = False, pretrained_path: str | None = None, **kwargs: Any) -> CNN13:
