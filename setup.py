@@ -28,6 +28,7 @@ setup(
         "timm>=1.0",
         "tensorboard>=2.14",
         "scikit-learn>=1.3",
+        "scipy>=1.11",
         "numpy>=1.26",
         "pillow>=10.1",
         "tqdm>=4.65",

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from metasemi_plugin.cli.words import parse
+from metasemi_plugin.config.values import unknown
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.experiments.compare import suite_of
 from metasemi_plugin.experiments.records import Record
 from metasemi_plugin.experiments.report import committed
 from metasemi_plugin.experiments.report.committed import COURSES, RESULTS
 from metasemi_plugin.experiments.report.entries import Entry, of_folders, of_suite
-from metasemi_plugin.experiments.report.write import PAGE, TABLE, write
+from metasemi_plugin.experiments.report.write import AGAINST, PAGE, TABLE, write
 from metasemi_plugin.run_folder import files
 
 
@@ -44,7 +45,11 @@ def main(argv: Sequence[str]) -> int:
         entries = of_folders(arguments.sources)
         title, paper, commands = name, None, [_train(entry) for entry in entries]
     _expect_all(before, entries, out)
-    write(entries, out, title, [*commands, report], paper, arguments.budget)
+    against = arguments.against or AGAINST
+    names = {entry.name for entry in entries}
+    if arguments.against and against not in names:
+        raise UserError(f"--against: {unknown(against, sorted(names))}")
+    write(entries, out, title, [*commands, report], paper, arguments.budget, against)
     done = [entry for entry in entries if entry.complete]
     print(f"{len(done)} of {len(entries)} runs are complete")
     if gone := sum(not entry.record.folder.exists() for entry in done):
@@ -105,6 +110,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--budget", type=float, metavar="SECONDS",
         help="training time at which errors are compared; default: the largest that all reached",
+    )  # fmt: skip
+    parser.add_argument(
+        "--against", metavar="ROW",
+        help=f"what the other rows are compared with, seed by seed (default: {AGAINST})",
     )  # fmt: skip
     parser.add_argument("--seeds", type=int, nargs="+", help="as they were given to compare")
     parser.add_argument("--name", help="as it was given to compare")

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from metasemi_plugin.experiments.report.entries import Entry, varied_text
@@ -128,25 +129,46 @@ def cells(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(made)
 
 
-def leader(cells: pd.DataFrame, error: str) -> int | None:
-    """The label of the best cell, if it is better than the runner-up by more than the spread.
-
-    The spread is sqrt(s1^2 + s2^2) of both cells' sample standard deviations. No cell leads if
-    there is no runner-up, if the errors are on different kinds of images, or if either of the two
-    has a run that is not complete or one run only.
+def paired(runs: pd.DataFrame, against: str) -> pd.DataFrame:
+    """What the rows of a column differ by from one of them, seed by seed.
 
     Args:
-        cells: those of one column.
-        error: which error, e.g. "error_last".
+        runs: lines of `runs`, of one column.
+        against: name of the row that is subtracted.
+
+    Returns:
+        Indexed by name, in order of appearance: n, the seeds that both have completed; mean
+        difference of the last errors; low and high, its 95 % interval (Student's t, n - 1 degrees
+        of freedom); p of no difference, by Holm's method over the rows (Scand. J. Statist. 1979).
+        Without lines where the errors are on other images or no seed is shared; nan for one seed.
     """
-    ranked = cells.dropna(subset=[error]).sort_values(error, kind="stable")
-    if len(ranked) < 2 or ranked["error_on"].nunique() > 1:
-        return None
-    best, second = ranked.iloc[0], ranked.iloc[1]
-    if any(cell["n"] < max(cell["runs"], 2) for cell in (best, second)):
-        return None
-    spread = math.hypot(best[f"{error}_std"], second[f"{error}_std"])
-    return ranked.index[0] if second[error] - best[error] > spread else None
+    done = runs[runs["status"] == "complete"]
+    done = done.assign(name=[name_of(line) for _, line in done.iterrows()])
+    images = done.loc[done["name"] == against, "error_on"]
+    done = done[done["error_on"].isin(images)]
+    errors = done.pivot_table(index="seed", columns="name", values="error_last", sort=False)
+    lines = {}
+    for name in errors.columns.drop(against, errors="ignore"):
+        gaps = (errors[name] - errors[against]).dropna()
+        if n := len(gaps):
+            lines[name] = {"n": n, "mean": gaps.mean(), **_student(gaps)}
+    columns = ["n", "mean", "low", "high", "p"]
+    found = pd.DataFrame.from_dict(lines, orient="index", columns=columns).astype(float)
+    ranked = found["p"].dropna().sort_values()
+    found["p"] = (ranked * np.arange(len(ranked), 0, -1)).clip(upper=1).cummax()
+    return found
+
+
+def _student(gaps: pd.Series) -> dict[str, float]:
+    """Interval and p of a mean of 0; nan for one value."""
+    from scipy import stats  # here, because it takes half a second
+
+    n, mean, error = len(gaps), gaps.mean(), gaps.std(ddof=1) / math.sqrt(len(gaps))
+    if n < 2:
+        return dict.fromkeys(("low", "high", "p"), math.nan)
+    half = stats.t.ppf(0.975, n - 1) * error
+    p = 2 * stats.t.sf(abs(mean) / error, n - 1) if error else float(mean == 0)
+    return {"low": mean - half, "high": mean + half, "p": p}
 
 
 def name_of(line: Mapping[str, str] | pd.Series) -> str:

@@ -15,9 +15,9 @@ from metasemi_plugin.experiments.report.reference import SOURCES
 
 RULE = (
     "Errors in percent, on test images if not said otherwise: mean ± sample standard deviation "
-    "over the seeds of the runs that are complete. Bold is the least mean of a column if it is "
-    "ahead of the runner-up by more than √(s₁² + s₂²) of their standard deviations; "
-    "both need all their runs complete, two at least."
+    "over the seeds of the runs that are complete. Differences are means over the seeds that both "
+    "have, with a 95 % interval (Student's t, n - 1); p is Holm's, over the rows. Bold is what "
+    "differs (p below 0.05)."
 )
 
 
@@ -45,14 +45,20 @@ class Table(NamedTuple):
 
 
 def result_tables(
-    cells: pd.DataFrame, entries: Sequence[Entry], published: pd.DataFrame
+    runs: pd.DataFrame,
+    cells: pd.DataFrame,
+    entries: Sequence[Entry],
+    published: pd.DataFrame,
+    against: str,
 ) -> list[Table]:
-    """An overview if there are several columns, then for each column its rows and its times.
+    """An overview if there are several columns, then by column rows, differences and times.
 
     Args:
+        runs: see `numbers.runs`.
         cells: see `numbers.cells`.
         entries: the runs they were made of.
         published: indexed like ``cells``; see `reference.beside`.
+        against: the row that the others are compared with.
     """
     columns = list(dict.fromkeys(cells["column"]))
     tables = [overview(cells, columns)] if len(columns) > 1 else []
@@ -60,6 +66,10 @@ def result_tables(
         here = cells[cells["column"] == column]
         lines = unfinished([entry for entry in entries if entry.column == column])
         tables.append(column_table(column, here, published.loc[here.index], lines))
+    for column in columns:
+        found = numbers.paired(runs[runs["column"] == column], against)
+        if found["low"].notna().any():
+            tables.append(paired_table(column, found, against))
     for column in columns:
         here = cells[cells["column"] == column]
         if here["error_at_time"].notna().any():
@@ -71,14 +81,9 @@ def result_tables(
 def overview(cells: pd.DataFrame, columns: Sequence[str]) -> Table:
     """Rows by columns: the last error."""
     names = list(dict.fromkeys(map(numbers.name_of, _records(cells))))
-    best = {
-        column: numbers.leader(cells[cells["column"] == column], "error_last") for column in columns
-    }
     found = {
-        (numbers.name_of(cell), cell["column"]): _error(
-            cell, "error_last", index == best[cell["column"]]
-        )
-        for index, cell in zip(cells.index, _records(cells), strict=True)
+        (numbers.name_of(cell), cell["column"]): _error(cell, "error_last")
+        for cell in _records(cells)
     }
     rows = [[Cell(name), *(found.get((name, c), Cell("")) for c in columns)] for name in names]
     return Table("Last error", ["method", *columns], rows, notes=_validated(cells, "column"))
@@ -90,7 +95,6 @@ def column_table(
     """All there is to know of a column, a line a row."""
     chosen = sorted(cells["chosen_on"].dropna().unique())
     names = {**numbers.ERRORS, "best": f"best on {' or '.join(chosen) or 'validation'}"}
-    best = {name: numbers.leader(cells, f"error_{name}") for name in names}
     beside = [source for source in SOURCES if published[source].notna().any()]
     head = ["method", "runs", *names.values()]
     notes = _validated(cells)
@@ -100,7 +104,7 @@ def column_table(
     rows = []
     for index, cell in zip(cells.index, _records(cells), strict=True):
         row = [Cell(numbers.name_of(cell)), _count(cell)]
-        row += [_error(cell, f"error_{name}", index == best[name]) for name in names]
+        row += [_error(cell, f"error_{name}") for name in names]
         for source in beside:
             row += _published(cell, published.loc[index], source)
         row += [_seconds(cell["seconds_per_iteration"]), _number(cell["peak_memory_mb"], ".0f")]
@@ -115,19 +119,34 @@ def _validated(cells: pd.DataFrame, by: str = "row") -> list[str]:
     return [line] if len(names) else []
 
 
+def paired_table(column: str, found: pd.DataFrame, against: str) -> Table:
+    """By how much the last error of each row is above that of one of them."""
+    rows = [
+        [
+            Cell(name),
+            Cell(f"{line['n']:.0f}", line["n"]),
+            Cell(f"{line['mean']:+.2f}", line["mean"], bold=line["p"] < 0.05),
+            Cell("" if math.isnan(line["p"]) else f"{line['low']:+.2f} to {line['high']:+.2f}"),
+            _number(line["p"], ".3f"),
+        ]
+        for name, line in zip(found.index, _records(found), strict=True)
+    ]
+    head = ["method", "seeds", f"minus {against}", "95 % interval", "p"]
+    return Table(f"{column}, differences to {against}", head, rows)
+
+
 def time_table(column: str, cells: pd.DataFrame, entries: Sequence[Entry]) -> Table:
     """The error at a fixed training time beside the error at the end (Table 5 of the paper)."""
     time = cells["time"].iloc[0]
-    best = numbers.leader(cells, "error_at_time")
     rows = []
-    for index, cell in zip(cells.index, _records(cells), strict=True):
+    for cell in _records(cells):
         own = [e for e in entries if e.name == numbers.name_of(cell) and e.complete]
         ends = [e.record.metrics["seconds"].iloc[-1] for e in own if len(e.record.metrics)]
         rows.append(
             [
                 Cell(numbers.name_of(cell)),
                 _count(cell),
-                _error(cell, "error_at_time", index == best),
+                _error(cell, "error_at_time"),
                 _error(cell, "error_last"),
                 Cell(f"{min(ends):.0f}" if ends else "", min(ends, default=None)),
             ]
@@ -244,10 +263,10 @@ def _count(cell: dict) -> Cell:
     return Cell(str(n) if n == of else f"{n} of {of}", n)
 
 
-def _error(cell: dict, name: str, bold: bool = False) -> Cell:
+def _error(cell: dict, name: str) -> Cell:
     if math.isnan(cell[name]):
         return Cell("")
-    return Cell(_plus_minus(cell[name], cell[f"{name}_std"]), cell[name], bold)
+    return Cell(_plus_minus(cell[name], cell[f"{name}_std"]), cell[name])
 
 
 def _plus_minus(mean: float, std: float | None) -> str:

@@ -13,6 +13,7 @@ from metasemi_plugin.experiments.report.pictures import pictures
 from metasemi_plugin.run_folder import files
 
 TABLE, PAGE = "table.md", "report.html"
+AGAINST = "Meta-Semi"
 
 
 def write(
@@ -22,6 +23,7 @@ def write(
     commands: Sequence[str],
     paper: str | None = None,
     budget: float | None = None,
+    against: str = AGAINST,
 ) -> None:
     """results.csv, courses.csv, table.md, report.html and pictures/ into ``out``.
 
@@ -32,11 +34,12 @@ def write(
         commands: what makes runs and report again.
         paper: table of the paper to compare with.
         budget: training time, in seconds, at which the error is compared.
+        against: the row that the others of its column are compared with, seed by seed.
     """
     runs = numbers.runs(entries, budget)
     cells = numbers.cells(runs)
     published = reference.beside(cells, paper)
-    results = tables.result_tables(cells, entries, published)
+    results = tables.result_tables(runs, cells, entries, published, against)
     drawn = pictures(entries, cells)
     done = sum(entry.complete for entry in entries)
     summary = f"{done} of {len(entries)} runs are complete. {_chosen(cells)}"

@@ -76,37 +76,47 @@ def test_values_that_vary_are_cells_of_their_own(entry):
     assert cells["error_last"].tolist() == [1.0, 0.5]
 
 
-def leader(entry, **rows):
-    entries = [entry(row, seed, [e]) for row, es in rows.items() for seed, e in enumerate(es)]
-    cells = numbers.cells(numbers.runs(entries))
-    found = numbers.leader(cells, "error_last")
-    return None if found is None else cells["row"][found]
+def paired(entry, **rows):
+    entries = [entry(row, seed, [e]) for row, es in rows.items() for seed, e in enumerate(es) if e]
+    return numbers.paired(numbers.runs(entries), "A")
 
 
-def test_the_best_leads_only_by_more_than_the_spread(entry):
-    # Deviations of 3 and 4: the gap must exceed 5.
-    ours = [7.0, 10.0, 13.0]
-    assert leader(entry, A=ours, B=[11.0, 15.0, 19.0]) is None
-    assert leader(entry, A=ours, B=[11.1, 15.1, 19.1]) == "A"
-    assert leader(entry, B=[11.1, 15.1, 19.1], A=ours, C=[90, 90, 90]) == "A"
-    assert leader(entry, A=ours) is None
-    mixed = [entry("A", s, [e]) for s, e in enumerate(ours)]
-    mixed += [entry("B", s, [50.0 + s], chosen_on="validation") for s in (0, 1)]
-    assert numbers.leader(numbers.cells(numbers.runs(mixed)), "error_last") is None
-    assert leader(entry, A=[1.0], B=ours) is None  # one run has no spread
-    assert leader(entry, A=[1.0, 1.1], B=[50.0]) is None
+def test_differences_seed_by_seed(entry):
+    """Student's t has closed forms for 1 and 2 degrees of freedom."""
+    found = paired(entry, B=[12, 15, 18], A=[10, 12, 14], C=[9, 13, None], D=[None, None, 3])
+    assert list(found.index) == ["B", "C", "D"]
+    assert found["n"].tolist() == [3, 2, 1]
+    assert found["mean"].tolist() == pytest.approx([3, 0, -11])
+    half = 4.302653 * 1 / math.sqrt(3)  # gaps of 2, 3, 4
+    assert found.loc["B", ["low", "high"]].tolist() == pytest.approx([3 - half, 3 + half])
+    half = 12.706205 * math.sqrt(2) / math.sqrt(2)  # of -1, 1
+    assert found.loc["C", ["low", "high"]].tolist() == pytest.approx([-half, half])
+    t = 3 * math.sqrt(3)
+    assert found.loc["B", "p"] == pytest.approx(2 * (1 - t / math.sqrt(2 + t**2)))
+    assert found.loc["C", "p"] == 1
+    assert found.loc["D", ["low", "high", "p"]].isna().all()
 
 
-def test_who_has_not_finished_neither_leads_nor_is_beaten(entry):
-    def with_missing(row):
-        runs = [entry("A", s, [e]) for s, e in enumerate((1.0, 1.1))]
-        runs += [entry("B", s, [e]) for s, e in enumerate((50.0, 50.1))]
-        cells = numbers.cells(numbers.runs([*runs, entry(row, 2, status="missing")]))
-        return numbers.leader(cells, "error_last")
+def test_holm_counts_the_rows_that_are_left_and_never_goes_down(entry):
+    rows = {"B": [2, 0, 1], "C": [2, 1, 2.5], "D": [5, 4.6, 5.4]}
+    gaps = {"A": [10, 10, 10]} | {k: [10 + gap for gap in gaps] for k, gaps in rows.items()}
+    alone = {name: paired(entry, A=gaps["A"], B=gaps[name]).loc["B", "p"] for name in rows}
+    assert alone["D"] < alone["C"] < alone["B"]
+    found = paired(entry, **gaps)["p"]
+    assert found["D"] == pytest.approx(3 * alone["D"])
+    assert found["C"] == pytest.approx(2 * alone["C"])
+    assert found["B"] == pytest.approx(max(alone["B"], 2 * alone["C"]))
+    assert (found <= 1).all()
 
-    assert with_missing("A") is None
-    assert with_missing("B") is None
-    assert with_missing("C") == 0
+
+def test_what_cannot_be_compared_has_no_line(entry):
+    entries = [entry("A", 0, [5.0]), entry("A", 1, [6.0], status="failed")]
+    entries += [entry("B", 1, [7.0])]  # no seed that both have completed
+    entries += [entry("C", 0, [7.0], chosen_on="validation")]
+    assert numbers.paired(numbers.runs(entries), "A").empty
+    assert numbers.paired(numbers.runs(entries), "Z").empty
+    same = paired(entry, A=[5, 6], B=[5, 6], C=[6, 7])
+    assert same["p"].tolist() == [1, 0]
 
 
 def test_mean_curve_keeps_the_iterations_that_all_seeds_have():

@@ -323,6 +323,8 @@ def test_a_suite(suite, entry, tmp_path, capsys):
     assert "| after 15 s |" in table
     assert f"    python -m metasemi_plugin compare {' '.join(words)}\n" in table
     assert f"    git checkout {'c0ffee' * 6}cafe\n" in table
+    assert main(["report", *words, "--out", str(out), "--against", "supervized"]) == 2
+    assert "--against: unknown 'supervized'" in capsys.readouterr().err
 
 
 def test_without_test_images_no_number_is_a_test_error(entry, tmp_path):

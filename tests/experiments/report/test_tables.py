@@ -8,8 +8,9 @@ from metasemi_plugin.experiments.report.markdown import markdown
 
 
 def tables_of(entries, paper=None, budget=None):
-    cells = numbers.cells(numbers.runs(entries, budget))
-    return tables.result_tables(cells, entries, reference.beside(cells, paper))
+    runs = numbers.runs(entries, budget)
+    cells = numbers.cells(runs)
+    return tables.result_tables(runs, cells, entries, reference.beside(cells, paper), "A")
 
 
 def texts(table):
@@ -21,7 +22,7 @@ def test_a_column(entry):
         *(entry("A", s, [30, e], validation=[9, 8]) for s, e in enumerate((10, 13))),
         *(entry("B", s, [30, e], validation=[8, 9]) for s, e in enumerate((20, 20.5))),
     ]
-    table, _ = tables_of(entries)
+    table, differences, _ = tables_of(entries)
     assert table.title == "CIFAR-10 250"
     assert table.head == [
         "method", "runs", "last", "median of last 20", "best on validation", "s an iteration",
@@ -31,9 +32,22 @@ def test_a_column(entry):
         ["A", "2", "11.50 ± 2.12", "20.75 ± 1.06", "11.50 ± 2.12", "0.100", "901"],
         ["B", "2", "20.25 ± 0.35", "25.12 ± 0.18", "30.00 ± 0.00", "0.100", "901"],
     ]
-    assert [cell.bold for cell in table.rows[0]] == [False, False, True, True, True, False, False]
-    assert not any(cell.bold for cell in table.rows[1])
+    assert differences.title == "CIFAR-10 250, differences to A"
+    assert differences.head == ["method", "seeds", "minus A", "95 % interval", "p"]
+    assert texts(differences) == [["B", "2", "+8.75", "-7.13 to +24.63", "0.090"]]
+    assert not any(cell.bold for line in (*table.rows, *differences.rows) for cell in line)
     assert table.unfinished == table.notes == []
+
+
+def test_bold_is_what_differs(entry):
+    entries = [
+        entry(row, seed, [error + gap * seed])
+        for row, error, gap in (("A", 10, 2), ("B", 20, 2.1), ("C", 10.5, 2.9))
+        for seed in range(3)
+    ]
+    _, differences, _ = tables_of(entries)
+    bold = [[cell.text for cell in row if cell.bold] for row in differences.rows]
+    assert bold == [["+10.10"], []]
 
 
 def test_what_is_not_complete_is_counted_and_named(entry):
@@ -165,9 +179,9 @@ def test_what_runs_were_made_with(entry):
 
 
 def test_markdown_escapes_names_and_marks_the_best(entry):
-    entries = [entry("A|B <i>*x*</i>", s, [e]) for s, e in enumerate((1.0, 1.1))]
-    entries += [entry("C", s, [e]) for s, e in enumerate((50.0, 50.1))]
+    entries = [entry("A|B <i>*x*</i>", s, [e]) for s, e in enumerate((1.0, 1.0))]
+    entries += [entry("A", s, [e]) for s, e in enumerate((50.0, 50.0))]
     page = markdown("A `title`", "All.", "Rule.", tables_of(entries), ["rest"])
-    assert r"| A\|B \<i\>\*x\*\</i\> | 2 | **1.05 ± 0.07** |" in page
+    assert r"| A\|B \<i\>\*x\*\</i\> | 2 | **-49.00** | -49.00 to -49.00 |" in page
     assert page.startswith("# A \\`title\\`\n\nAll.\n\n## CIFAR-10 250\n\n| method | runs |")
     assert "\n| --- | ---: | ---: |" in page
