@@ -22,8 +22,13 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, or 2 after one line on what was wrong."""
+    """Run one command; returns the exit status: 0, or 2 after one line on what was wrong.
+
+    Options without a command are those of `train`.
+    """
     argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0].startswith("--") and argv[0] != "--help":
+        argv = ["train", *argv]
     parser = argparse.ArgumentParser(prog="python -m metasemi_plugin")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, description in COMMANDS.items():

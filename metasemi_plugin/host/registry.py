@@ -33,9 +33,16 @@ def register_backbone(name: str, builder: Callable) -> None:
 
 
 def register_dataset(name: str, build: Callable) -> None:
-    if name in HOST_DATASETS or DATASETS.get(name, build) is not build:
+    known = DATASETS.get(name, build)
+    if name in HOST_DATASETS or not (known is build or _of_the_script(known, build)):
         raise ValueError(f"data set {name!r} is already registered")
     DATASETS[name] = build
+
+
+def _of_the_script(known: Callable, build: Callable) -> bool:
+    """Whether `known` is `build`, of a script that `net: SCRIPT:FUNCTION` imports once more."""
+    code = getattr(build, "__code__", None)
+    return known.__module__ == "__main__" and getattr(known, "__code__", build) == code
 
 
 def algorithm_class(name: str) -> type[AlgorithmBase]:
