@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
     from metasemi_plugin.model.predictor import files_of, load
 
     predictor = load(arguments.run, arguments.device)
-    paths = files_of(arguments.images)
+    paths = files_of(arguments.images, predictor.description.channels)
     rows: list[Row] = []
     unreadable: list[tuple[str, str]] = []
     top = min(arguments.top, len(predictor.classes))

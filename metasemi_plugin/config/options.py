@@ -40,6 +40,9 @@ GROUPS: dict[str, list[Option]] = {
                "class, as `predict` writes it"),
         Option("include_lb_to_ulb", bool, True, "labeled images are among the unlabeled ones, too"),
         Option("img_size", int, 32, "height and width of the images, in pixels", AT_LEAST_1),
+        Option("channels", int, 3, "of the images: 3 is RGB; with 1 those of a folder become gray; "
+               "another number its files (.npy, .tif) must have; a data set of your own has that "
+               "of its arrays", AT_LEAST_1),
         Option("crop_ratio", float, 0.875, "weak views move by 1 - crop_ratio of img_size at most, "
                "each way", SHARE),
         Option("protocol", str, "usb", "how cifar10, cifar100, svhn and stl10 are split and "

@@ -7,7 +7,7 @@ from metasemi_plugin.data import cifar, digits, image_folder, mnist, stl10, svhn
 from metasemi_plugin.data.arrays import ImageArrays, Views
 from metasemi_plugin.data.splits import Splits
 
-__all__ = ["DATASETS", "PAPER_DATASETS", "ImageArrays", "Splits"]
+__all__ = ["DATASETS", "GRAY", "PAPER_DATASETS", "ImageArrays", "Splits"]
 
 Builder = Callable[[argparse.Namespace, Views], Splits]
 
@@ -16,6 +16,8 @@ DATASETS: dict[str, Builder] = {
     "image_folder": image_folder.build,
     **dict.fromkeys(mnist.KINDS, mnist.build),
 }
+# Those that are had as RGB or, with `channels: 1`, as they are.
+GRAY = {"digits", *mnist.KINDS}
 
 # As in the paper's Appendix D; under the same names semilearn has its own protocols.
 PAPER_DATASETS: dict[str, Builder] = {

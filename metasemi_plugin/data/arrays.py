@@ -13,7 +13,7 @@ from metasemi_plugin.data.notes import Notes
 from metasemi_plugin.data.rows import Rows
 
 KINDS = ("plain", "weak", "rotated")
-# (B, H, W, 3) of uint8, and the source of all chance -> as many images of the same size.
+# (B, H, W, C) of uint8, and the source of all chance -> as many images of the same size.
 Augment = Callable[[np.ndarray, torch.Generator], np.ndarray]
 Views = Mapping[str, str | Augment]  # key of a batch -> kind of view
 
@@ -30,7 +30,7 @@ class ImageArrays(Dataset):
       before it, turned by k quarter turns; k is added to the batch under the key "rot_v".
 
     Args:
-        images: uint8 (N, H, W, 3).
+        images: uint8 (N, H, W, C).
         targets: int64 (N,); -1 where the true label is not known.
         mean: the channels' means, in units of 0..1.
         std: the channels' standard deviations, in the same units.
@@ -77,7 +77,7 @@ class ImageArrays(Dataset):
         """The batch at `indices`, all its chance drawn from `generator`.
 
         Returns:
-            "idx_lb" or "idx_ulb" int64 (B,); the views, float32 (B, 3, H, W) each; "y_lb" int64
+            "idx_lb" or "idx_ulb" int64 (B,); the views, float32 (B, C, H, W) each; "y_lb" int64
             (B,) for labeled batches; "rot_v" int64 (B,) beside a rotated view.
         """
         positions = np.asarray(indices, dtype=np.int64)

@@ -1,6 +1,6 @@
 """Views of a batch of images, a whole batch at a time, all chance drawn from one generator.
 
-Shapes: B images of H x W pixels in 3 channels. Images stay uint8 (B, H, W, 3) in numpy until the
+Shapes: B images of H x W pixels in C channels. Images stay uint8 (B, H, W, C) in numpy until the
 last step, `normalize`: moving bytes is four times cheaper than moving floats.
 """
 
@@ -28,16 +28,16 @@ def translate_and_flip(
     The same distribution as `RandomCrop(size, padding=pad)` and `RandomHorizontalFlip()`.
 
     Args:
-        images: uint8 (B, H, W, 3).
+        images: uint8 (B, H, W, C).
         pad: largest displacement, in pixels, at most H - 1 and W - 1.
         flip: whether to mirror left and right with probability 1/2.
         padding_mode: what moves in at the border: the mirrored image, or black ("constant").
         generator: source of all chance.
 
     Returns:
-        uint8 (B, H, W, 3), a new array.
+        uint8 (B, H, W, C), a new array.
     """
-    batch, height, width, _ = images.shape
+    batch, height, width, channels = images.shape
     shift = torch.randint(-pad, pad + 1, (2, batch, 1), generator=generator).numpy()
     columns = np.broadcast_to(np.arange(width), (batch, width))
     if flip:
@@ -49,7 +49,7 @@ def translate_and_flip(
     first = np.arange(batch)[:, None] * height
     pixel = ((first + inside_rows) * width)[:, :, None] + inside_columns[:, None, :]  # (B, H, W)
     # numpy, not torch: one flat `take` is as fast on one thread as any torch gather on several.
-    moved = np.take(images.reshape(-1, 3), pixel, axis=0)
+    moved = np.take(images.reshape(-1, channels), pixel, axis=0)
     if padding_mode == "constant":
         moved[(rows != inside_rows)[:, :, None] | (columns != inside_columns)[:, None, :]] = 0
     return moved
@@ -64,12 +64,12 @@ def normalize(images: np.ndarray | Rows, mean: Sequence[float], std: Sequence[fl
     """Scale to 0..1, subtract the channels' `mean` and divide by their `std` (in the same units).
 
     Args:
-        images: uint8 (B, H, W, 3).
+        images: uint8 (B, H, W, C).
         mean: one value a channel.
         std: one value a channel, not 0.
 
     Returns:
-        float32 (B, 3, H, W).
+        float32 (B, C, H, W).
     """
     channels_first = torch.from_numpy(images[:]).permute(0, 3, 1, 2)
     x = channels_first.to(torch.float32, memory_format=torch.contiguous_format)

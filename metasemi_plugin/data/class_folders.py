@@ -2,11 +2,11 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from metasemi_plugin.data.decode import ENDINGS
+from metasemi_plugin.data.decode import RGB, endings
 from metasemi_plugin.errors import UserError
 
 LAYOUT = "expected train/<class>/*.jpg, and test/ or val/ of the same shape"
@@ -40,15 +40,15 @@ class Found(NamedTuple):
     left_out: Counter[str]
 
 
-def find_images(root: Path) -> Found:
-    """List every image with its target, and count what is no image.
+def find_images(root: Path, channels: int = RGB) -> Found:
+    """List every image of so many channels with its target, and count what is no image.
 
     Raises:
         UserError: a folder is missing, empty or has another name, or a part has a class that
             "train" lacks.
     """
     classes = class_names(root)
-    left_out = _beside(root, PARTS)
+    left_out, kinds = _beside(root, PARTS), endings(channels)
     parts = {}
     for part in PARTS:
         folder = root / part
@@ -56,7 +56,9 @@ def find_images(root: Path) -> Found:
             folders = [f for f in (folder, root / "train" / UNLABELED) if f.is_dir()]
             if not folders:
                 continue
-            parts[part] = [(file, -1) for f in folders for file in _images_below(f, left_out)]
+            parts[part] = [
+                (file, -1) for f in folders for file in _images_below(f, kinds, left_out)
+            ]
         elif not folder.is_dir():
             continue
         else:
@@ -67,7 +69,7 @@ def find_images(root: Path) -> Found:
             parts[part] = [
                 (file, target)
                 for target, name in enumerate(classes)
-                for file in _images_below(folder / name, left_out, needed=part == "train")
+                for file in _images_below(folder / name, kinds, left_out, needed=part == "train")
             ]
         if not parts[part]:
             raise UserError(f"{folder} has no images: add some or remove the folder")
@@ -117,23 +119,25 @@ def some(names: Sequence[str]) -> str:
     return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
 
 
-def images_below(folder: Path) -> list[str]:
-    """All image files below a folder, sorted.
+def images_below(folder: Path, channels: int = RGB) -> list[str]:
+    """All image files of so many channels below a folder, sorted.
 
     Raises:
         UserError: there are none.
     """
-    return _images_below(folder, Counter())
+    return _images_below(folder, endings(channels), Counter())
 
 
-def _images_below(folder: Path, left_out: Counter[str], needed: bool = True) -> list[str]:
+def _images_below(
+    folder: Path, kinds: Container[str], left_out: Counter[str], needed: bool = True
+) -> list[str]:
     """All image files, sorted; links to folders below are not followed, so there are no loops."""
     found, others = [], Counter[str]()
     for path, folders, files in os.walk(folder):
         folders[:] = _kept(folders)
         others.update("link to a folder" for name in folders if os.path.islink(f"{path}/{name}"))
         for name in _kept(files):
-            if _ending(name) in ENDINGS:
+            if _ending(name) in kinds:
                 found.append(os.path.join(path, name))
             else:
                 others[_ending(name)] += 1

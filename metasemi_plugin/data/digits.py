@@ -16,7 +16,7 @@ NUM_TEST = 360
 
 
 def build(args: argparse.Namespace, ulb_views: Views) -> Splits:
-    """The digits as RGB images of `args.img_size`, 1,437 to train on and 360 to test on.
+    """The digits as RGB or gray images of `args.img_size`, 1,437 to train on and 360 to test on.
 
     The test set is the same for every seed. Weak views move by a few pixels over the black
     background and are not mirrored: a mirrored 2 is no digit.
@@ -28,7 +28,7 @@ def build(args: argparse.Namespace, ulb_views: Views) -> Splits:
         raise UserError(
             f"digits has 10 classes, but num_classes is {args.num_classes}: set it to 10"
         )
-    digits = _load(args.img_size)
+    digits = _load(args.img_size, args.channels)
     train, test = hold_out(digits.targets, NUM_TEST, 10, seed=0)
     return make_splits(
         args,
@@ -41,8 +41,8 @@ def build(args: argparse.Namespace, ulb_views: Views) -> Splits:
     )
 
 
-def _load(size: int) -> Images:
-    """All digits: uint8 (1797, size, size, 3) and int64 (1797,)."""
+def _load(size: int, channels: int) -> Images:
+    """All digits: uint8 (1797, size, size, channels) and int64 (1797,)."""
     with random_numbers.untouched():  # its first import draws some (rich's styles)
         from sklearn.datasets import load_digits  # here, because it takes a second
 
@@ -50,5 +50,5 @@ def _load(size: int) -> Images:
     gray = torch.from_numpy(bunch.images)[:, None]  # (N, 1, 8, 8), 0..16
     resized = F.interpolate(gray, (size, size), mode="bilinear", antialias=True)
     pixels = resized.mul(255 / 16).round().to(torch.uint8).permute(0, 2, 3, 1)
-    rgb = pixels.expand(-1, -1, -1, 3).contiguous().numpy()
-    return Images(rgb, bunch.target.astype(np.int64))
+    repeated = pixels.expand(-1, -1, -1, channels).contiguous().numpy()
+    return Images(repeated, bunch.target.astype(np.int64))

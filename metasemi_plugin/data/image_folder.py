@@ -8,9 +8,9 @@
       train/_unlabeled/**    the same
 
 `test/`, `val/` or `num_val` > 0 is needed to evaluate on. Every kind of file that Pillow reads, of
-any size and mode; other files are counted, and named in the log and the record, but for hidden
-ones and what systems leave behind. Folders may be nested below a class; links to folders are
-followed only at the level of the classes and above.
+any size and mode, and .npy where `args.channels` is not 3; other files are counted, and named in
+the log and the record, but for hidden ones and what systems leave behind. Folders may be nested
+below a class; links to folders are followed only at the level of the classes and above.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import numpy as np
 from metasemi_plugin.data.arrays import Views
 from metasemi_plugin.data.cache import cached_images
 from metasemi_plugin.data.class_folders import class_names, some
-from metasemi_plugin.data.decode import decode_files
+from metasemi_plugin.data.decode import RGB, decode_files
 from metasemi_plugin.data.labels import count, find_labeled
 from metasemi_plugin.data.notes import Notes
 from metasemi_plugin.data.splits import Images, Splits, make_splits
@@ -45,7 +45,7 @@ def build(args: argparse.Namespace, ulb_views: Views) -> Splits:
             `find_labeled` and `make_splits`.
     """
     root = Path(args.data_dir).expanduser()
-    found = find_labeled(root, args.labels)
+    found = find_labeled(root, args.labels, args.channels)
     classes, parts, left_out = found
     if wrong := wrong_num_classes(args.data_dir, args.num_classes):
         raise UserError(f"num_classes: {wrong}")
@@ -56,9 +56,9 @@ def build(args: argparse.Namespace, ulb_views: Views) -> Splits:
         )
     files = [file for listing in parts.values() for file, _ in listing]
     pixels, decoded = cached_images(
-        root / ".metasemi_cache" / f"images-{args.img_size}-{args.resize}.bin",
+        root / ".metasemi_cache" / _name(args),
         fingerprint(root, files),
-        (len(files), args.img_size, args.img_size, 3),
+        (len(files), args.img_size, args.img_size, args.channels),
         lambda images: decode_files(files, images, args.resize)._asdict(),
     )
     ends = np.cumsum([len(listing) for listing in parts.values()])[:-1]
@@ -77,6 +77,11 @@ def build(args: argparse.Namespace, ulb_views: Views) -> Splits:
         flip=args.flip,
         notes=Notes(left_out, **decoded, labeled={} if args.labels == "equal" else count(found)),
     )
+
+
+def _name(args: argparse.Namespace) -> str:
+    channels = "" if args.channels == RGB else f"-{args.channels}"
+    return f"images-{args.img_size}-{args.resize}{channels}.bin"
 
 
 def wrong_num_classes(data_dir: str, num_classes: int) -> str | None:

@@ -7,23 +7,25 @@ from functools import lru_cache
 from pathlib import Path
 
 from metasemi_plugin.data.class_folders import Found, find_images, some
+from metasemi_plugin.data.decode import RGB
 from metasemi_plugin.errors import UserError
 
 
-def find_labeled(root: Path, labels: str) -> Found:
+def find_labeled(root: Path, labels: str, channels: int = RGB) -> Found:
     """The images of a folder, with the targets that the option `labels` says.
 
     Args:
         root: the folder, see `find_images`.
         labels: "equal" or "all", which change nothing here, or a CSV file: then "train" has the
             images of "unlabeled" as well, after its own, and targets are -1 but for those named.
+        channels: of the images.
 
     Raises:
         UserError: see `find_images`; or the file has no columns "file" and "class", names an image
             that is not there, a class that is none, or one image twice with different classes, or
             leaves a class without an image.
     """
-    found = find_images(root)
+    found = find_images(root, channels)
     if labels in ("equal", "all"):
         return found
     parts = dict(found.parts)

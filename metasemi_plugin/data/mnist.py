@@ -31,7 +31,7 @@ KINDS = {
 
 
 def build(args: argparse.Namespace, ulb_views: Views) -> Splits:
-    """60,000 images to train on, `num_val` of them held out, and 10,000 to test on, as RGB.
+    """60,000 images to train on, `num_val` of them held out, and 10,000 to test on, as RGB or gray.
 
     EMNIST's are 112,800 and 18,800, in 47 classes. With img_size 32 a black border of 2 pixels is
     added. Weak views move by up to 2 pixels over the black background; those of Fashion-MNIST are
@@ -48,8 +48,8 @@ def build(args: argparse.Namespace, ulb_views: Views) -> Splits:
     return make_splits(
         args,
         ulb_views,
-        train=_as_rgb(train, border),
-        test=_as_rgb(test, border),
+        train=_with_channels(train, border, args.channels),
+        test=_with_channels(test, border, args.channels),
         class_names=class_names,
         flip=kind.flip,
         translation=2,
@@ -66,6 +66,6 @@ def _read(folder: Path, train: bool) -> tuple[Images, list[str]]:
     return Images(pixels, part.targets.numpy().astype(np.int64)), list(part.classes)
 
 
-def _as_rgb(gray: Images, border: int) -> Images:
+def _with_channels(gray: Images, border: int, channels: int) -> Images:
     pixels = np.pad(gray.pixels, ((0, 0), (border, border), (border, border)))
-    return Images(np.repeat(pixels[..., None], 3, axis=3), gray.targets)
+    return Images(np.repeat(pixels[..., None], channels, axis=3), gray.targets)

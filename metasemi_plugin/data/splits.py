@@ -29,7 +29,7 @@ class Splits(NamedTuple):
 
 
 class Images(NamedTuple):
-    """`pixels` uint8 (N, H, W, 3) and `targets` int64 (N,), -1 where not known."""
+    """`pixels` uint8 (N, H, W, C) and `targets` int64 (N,), -1 where not known."""
 
     pixels: np.ndarray
     targets: np.ndarray
@@ -198,11 +198,12 @@ def _translation(size: int, crop_ratio: float) -> int:
 
 
 def channel_statistics(pixels: np.ndarray | Rows) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel of uint8 (N, H, W, 3), in units of 0..1."""
+    """Mean and standard deviation of each channel of uint8 (N, H, W, C), in units of 0..1."""
     # Exact, and without a float copy of everything: count the 256 values of each channel.
-    counts = np.zeros((3, 256), dtype=np.int64)
+    channels = pixels.shape[-1]
+    counts = np.zeros((channels, 256), dtype=np.int64)
     for block in blocks(pixels):
-        for channel in range(3):
+        for channel in range(channels):
             counts[channel] += np.bincount(block[..., channel].ravel(), minlength=256)
     share = counts / counts.sum(axis=1, keepdims=True)
     value = np.arange(256) / 255

@@ -142,7 +142,7 @@ def step_cost(args: argparse.Namespace, costs: dict[str, float]) -> float | None
 
 def flops(net: str, net_args: dict, img_size: int) -> float:
     """Floating-point operations of one image of img_size x img_size pixels, forward."""
-    return _profile(net, json.dumps(net_args, sort_keys=True), img_size, 10).flops
+    return _profile(net, json.dumps(net_args, sort_keys=True), img_size, 10, 3).flops
 
 
 def checkpoint_bytes(args: argparse.Namespace) -> float:
@@ -151,7 +151,7 @@ def checkpoint_bytes(args: argparse.Namespace) -> float:
     What some methods keep besides, as Temporal Ensembling its targets, is not counted.
     """
     net_args = json.dumps(args.net_args, sort_keys=True)
-    profile = _profile(args.net, net_args, args.img_size, args.num_classes)
+    profile = _profile(args.net, net_args, args.img_size, args.num_classes, args.channels)
     averages = int(args.momentum > 0) if args.optim == "SGD" else 2
     return 4 * (2 * (profile.parameters + profile.buffers) + averages * profile.parameters)
 
@@ -163,17 +163,19 @@ class _Profile(NamedTuple):
 
 
 @functools.cache
-def _profile(net: str, net_args: str, img_size: int, num_classes: int) -> _Profile:
+def _profile(net: str, net_args: str, img_size: int, num_classes: int, channels: int) -> _Profile:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     from metasemi_plugin.host.nets import net_builder
 
-    args = argparse.Namespace(net=net, net_args=json.loads(net_args), img_size=img_size)
+    args = argparse.Namespace(
+        net=net, net_args=json.loads(net_args), img_size=img_size, channels=channels
+    )
     # Shapes only: nothing is allocated or computed.
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         model = net_builder(args)(num_classes=num_classes, pretrained=False, pretrained_path=None)
-        model.eval()(torch.zeros(1, 3, img_size, img_size))
+        model.eval()(torch.zeros(1, channels, img_size, img_size))
     sizes = (sum(t.numel() for t in part) for part in (model.parameters(), model.buffers()))
     return _Profile(counter.get_total_flops(), *sizes)
 

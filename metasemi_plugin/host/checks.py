@@ -8,7 +8,7 @@ from semilearn.core.utils import ALGORITHMS
 
 from metasemi_plugin.config.resolve import MOST, Problems
 from metasemi_plugin.config.values import unknown
-from metasemi_plugin.data import mnist
+from metasemi_plugin.data import GRAY, mnist
 from metasemi_plugin.data.image_folder import wrong_num_classes
 from metasemi_plugin.data.long_tail import class_sizes
 from metasemi_plugin.data.split import indivisible, multiples
@@ -18,7 +18,7 @@ from metasemi_plugin.host.datasets import HOST_DATASETS, dataset_names
 from metasemi_plugin.host.device import resolve_device
 from metasemi_plugin.host.nets import check_name
 from metasemi_plugin.host.teacher import clean_teacher
-from metasemi_plugin.host.views import HOST_VIEWS
+from metasemi_plugin.host.views import HOST_VIEWS, no_strong_views
 
 
 def impossible(v: dict) -> Problems:
@@ -45,6 +45,7 @@ def _contradictions(v: dict) -> Problems:
         )
     if v["sigmoid_ramp"] and not (_has_linear_ramp(v["algorithm"]) and "unsup_warm_up" in v):
         yield "sigmoid_ramp", f"{v['algorithm']} has no linear ramp to replace: leave it out"
+    yield from _impossible_channels(v)
     classes, labels = v["num_classes"], v["num_labels"]
     known = {name: dataset.num_classes for name, dataset in HOST_DATASETS.items()}
     known |= {"digits": 10, **{name: kind.num_classes for name, kind in mnist.KINDS.items()}}
@@ -55,6 +56,15 @@ def _contradictions(v: dict) -> Problems:
         yield "num_classes", wrong
     elif classes >= 1 and all(1 <= n <= MOST for n in (labels, v["ulb_num_labels"] or 1)):
         yield from _impossible_sizes(v)
+
+
+def _impossible_channels(v: dict) -> Problems:
+    rgb = v["dataset"] in HOST_DATASETS
+    has = (1, 3) if v["dataset"] in GRAY else (3,) if rgb else None
+    if has and v["channels"] not in has:
+        yield "channels", f"images of {v['dataset']} have {' or '.join(map(str, has))}: set it so"
+    elif what := no_strong_views(argparse.Namespace(**v)):
+        yield "channels", what
 
 
 def _impossible_sizes(v: dict) -> Problems:

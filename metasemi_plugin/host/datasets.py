@@ -15,11 +15,12 @@ from torchvision.transforms import Normalize
 from metasemi_plugin import random_numbers
 from metasemi_plugin.data import DATASETS, PAPER_DATASETS
 from metasemi_plugin.data.arrays import Views
+from metasemi_plugin.data.decode import RGB
 from metasemi_plugin.data.long_tail import class_sizes
 from metasemi_plugin.data.torchvision_files import one_error
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.rand_augment import rand_augment
-from metasemi_plugin.host.views import host_name_with_views, ulb_views
+from metasemi_plugin.host.views import host_name_with_views, no_strong_views, ulb_views
 
 
 class HostDataset(NamedTuple):
@@ -74,6 +75,20 @@ def build_splits(args) -> Built:
     splits = build(args, views)
     parts = {part: getattr(splits, part) for part in ("train_lb", "train_ulb", "eval", "test")}
     return Built(parts, splits.chosen_on, splits.class_names)
+
+
+def settle_channels(args, parts: Mapping[str, Any]) -> None:
+    """Set the option `channels` to that of the arrays of a data set of one's own.
+
+    Raises:
+        UserError: it asks for another number, or the algorithm for views that there are not.
+    """
+    found = parts["train_lb"].images.shape[-1]
+    if args.channels not in (RGB, found):
+        raise UserError(f"channels: {args.channels}, but images of {args.dataset} have {found}")
+    args.channels = found
+    if what := no_strong_views(args):
+        raise UserError(f"channels: {what}")
 
 
 def normalization(part: Any) -> tuple[list[float], list[float]]:

@@ -20,7 +20,8 @@ def settle_labels(values: dict, settings: Mapping[str, Setting]) -> Problems:
             yield "labels", "only dataset image_folder has it: leave it out"
         return
     try:
-        counts = count(find_labeled(Path(values["data_dir"]), values["labels"])).values()
+        data_dir, labels, channels = (values[key] for key in ("data_dir", "labels", "channels"))
+        counts = count(find_labeled(Path(data_dir), labels, channels)).values()
     except (UserError, OSError, ValueError) as error:
         if given:
             yield "labels", str(error)

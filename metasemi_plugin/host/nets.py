@@ -1,5 +1,6 @@
 """From the option ``net`` to the host's kind of builder."""
 
+import functools
 import importlib
 import tempfile
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from metasemi_plugin.distributed import collectives
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.meta_gradient import meta_gradient
 from metasemi_plugin.nets import BACKBONES
+from metasemi_plugin.nets.channels import of_channels
 from metasemi_plugin.nets.timm_net import timm_builder
 from metasemi_plugin.nets.weights import evaluated
 
@@ -31,7 +33,7 @@ def net_builder(args) -> Callable:
 
     def build(**kwargs):
         try:
-            net = builder(**kwargs, **args.net_args)
+            net = builder(**kwargs, **of_channels(builder, args.channels), **args.net_args)
         except UserError:
             raise
         except Exception as error:  # of somebody else's code
@@ -63,7 +65,7 @@ def rehearse(net: nn.Module, args) -> None:
             f"net: {args.net!r} has BatchNorm without running statistics, which evaluation needs"
         )
     count = min(2, args.batch_size // collectives.world_size())
-    x = torch.randn(count, 3, args.img_size, args.img_size)
+    x = torch.randn(count, args.channels, args.img_size, args.img_size)
     y = torch.full((count, args.num_classes), 1 / args.num_classes)
     try:
         net.train()(x)
@@ -91,12 +93,42 @@ def _named(args) -> Callable:
             raise UserError(f"net: cannot import {args.net!r}: {error}") from error
     check_name(args.net)
     builder = get_net_builder(args.net, from_name=False)
-    return builder if args.net in BACKBONES else _with_evaluated_weights(builder)
+    if args.net in BACKBONES:
+        return builder
+    build = _with_evaluated_weights(builder)
+    of_host = builder.__module__.startswith("semilearn.")
+    return _with_channels(build, args.net) if of_host else build
+
+
+def _with_channels(builder: Callable, name: str) -> Callable:
+    """The host's builders for images of any number of channels."""
+
+    def build(pretrained: bool = False, in_channels: int = 3, **kwargs):
+        if pretrained and in_channels != 3:
+            raise UserError(
+                f"use_pretrain: the pretrained weights of {name} are for images of 3 channels, not "
+                f"{in_channels}; those of timm/NAME are adapted to them"
+            )
+        if name.startswith("vit_") and in_channels != 3:
+            return builder(pretrained=pretrained, in_chans=in_channels, **kwargs)
+        net = builder(pretrained=pretrained, **kwargs)
+        if in_channels != 3:
+            first = net.conv1
+            net.conv1 = nn.Conv2d(
+                in_channels, first.out_channels, first.kernel_size, first.stride, first.padding,
+                bias=first.bias is not None,
+            )  # fmt: skip
+            # As the host's WideResNet and ResNet do it.
+            nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out")
+        return net
+
+    return build
 
 
 def _with_evaluated_weights(builder: Callable) -> Callable:
     """The host's builders take the student of a checkpoint."""
 
+    @functools.wraps(builder)
     def build(pretrained: bool = False, pretrained_path: str | None = None, **kwargs):
         if not (pretrained and pretrained_path):
             return builder(pretrained=pretrained, pretrained_path=pretrained_path, **kwargs)

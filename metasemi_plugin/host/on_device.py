@@ -16,13 +16,15 @@ from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader
 
 from metasemi_plugin import random_numbers
+from metasemi_plugin.config.names import DATASETS
 from metasemi_plugin.config.option import CALL_OPTIONS
 from metasemi_plugin.config.restarts import first_part
+from metasemi_plugin.data.decode import RGB
 from metasemi_plugin.distributed import collectives, process_group
 from metasemi_plugin.distributed.sync_bn import synced
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host import bad_steps, captured, hooks
-from metasemi_plugin.host.datasets import build_splits
+from metasemi_plugin.host.datasets import build_splits, settle_channels
 from metasemi_plugin.host.device import cuda_means, resolve_device
 from metasemi_plugin.host.initial_weights import start_from
 from metasemi_plugin.host.mean_teacher import require_alive
@@ -77,12 +79,8 @@ class OnDevice:
                 collectives.rank(),
             )
         self.positions: list[Positions] = []
-        with random_numbers.untouched():
-            # Before the data are touched.
-            net = net_builder(num_classes=args.num_classes, pretrained=False, pretrained_path="")
-            _check_net(net, args)
-            start_from(net, args)
-            rehearse(net, args)
+        if args.dataset in DATASETS:
+            _try_net(net_builder, args)  # before the data are touched
         with cuda_means(self.device):
             super().__init__(args, net_builder, tb_log, logger)
         # The host knows float16 on CUDA only. And autocast's cache of cast weights must be off: a
@@ -101,6 +99,9 @@ class OnDevice:
     def set_dataset(self):
         built = process_group.one_first(lambda: build_splits(self.args))
         splits, self.chosen_on, self.class_names = built
+        if self.args.dataset not in DATASETS:
+            settle_channels(self.args, splits)
+            _try_net(self.net_builder, self.args)
         self.args.lb_dest_len, self.args.ulb_dest_len = (
             len(splits["train_lb"]),
             len(splits["train_ulb"]),
@@ -301,7 +302,7 @@ class OnDevice:
         return average
 
     def clean_batches(self):
-        """Training images (N, 3, H, W), unmixed and weakly augmented: always the same batches."""
+        """Training images (N, C, H, W), unmixed and weakly augmented: always the same batches."""
         unlabeled = "x_ulb_w" in ulb_views(self.args)
         name, key = ("train_ulb", "x_ulb_w") if unlabeled else ("train_lb", "x_lb")
         for place in range(self.args.bn_batches):
@@ -380,18 +381,29 @@ def on_device(name: str) -> type:
     return type(f"{algorithm.__name__}OnDevice", (OnDevice, *extra, algorithm), {})
 
 
+def _try_net(net_builder, args) -> None:
+    """Build the net and do with it what the training will, without a trace."""
+    with random_numbers.untouched():
+        net = net_builder(num_classes=args.num_classes, pretrained=False, pretrained_path="")
+        _check_net(net, args)
+        start_from(net, args)
+        rehearse(net, args)
+
+
 @torch.no_grad()
 def _check_net(model: nn.Module, args) -> None:
     """One image through the backbone before the training starts, in eval mode."""
     was_training = model.training
     try:
-        out = model.eval()(torch.zeros(1, 3, args.img_size, args.img_size))
+        out = model.eval()(torch.zeros(1, args.channels, args.img_size, args.img_size))
     except UserError:
         raise
     except Exception as error:
-        raise UserError(
-            f"net: {args.net!r} fails on a {args.img_size}x{args.img_size} image: {error}"
-        ) from error
+        size, hint = f"{args.img_size}x{args.img_size}", ""
+        if args.channels != RGB:
+            size += f"x{args.channels}"
+            hint = " (a builder with the parameter in_channels is told)"
+        raise UserError(f"net: {args.net!r} fails on a {size} image{hint}: {error}") from error
     finally:
         model.train(was_training)
     if not isinstance(out, dict) or not {"logits", "feat"} <= out.keys():

@@ -55,11 +55,10 @@ def run(args: argparse.Namespace) -> dict:
     args.lr_restarts = from_first(lambda: restarts_of(folder, args))
     random_numbers.seed_all(args.seed)
     logger = logging.Logger("metasemi_plugin.run")
+    own = copy.copy(args)  # what the data decide is no setting
     with no_host_warnings(), ExitStack() as held:
         # Built before anything is written or deleted: bad input must not cost a run.
-        algorithm = together(
-            lambda: on_device(args.algorithm)(copy.copy(args), net_builder(args), None, logger)
-        )
+        algorithm = together(lambda: on_device(own.algorithm)(own, net_builder(own), None, logger))
         from_first(lambda: held.enter_context(locked(folder)))
         # Again, as another run may have been here in the meantime.
         resumed = from_first(lambda: claim(folder, args))

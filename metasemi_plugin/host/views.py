@@ -2,6 +2,8 @@
 
 from semilearn.core.utils import ALGORITHMS
 
+from metasemi_plugin.host.rand_augment import CHANNELS
+
 _WEAK = {"x_ulb_w": "weak"}
 _TWO_WEAK = {"x_ulb_w": "weak", "x_ulb_s": "weak"}
 _WEAK_STRONG = {"x_ulb_w": "weak", "x_ulb_s": "strong"}
@@ -37,6 +39,17 @@ def ulb_views(args) -> dict[str, str]:
         return HOST_VIEWS[args.algorithm]
     views = ALGORITHMS[args.algorithm].ulb_views
     return views(args) if callable(views) else views
+
+
+def no_strong_views(args) -> str | None:
+    """What to say where the run needs strong views of images that cannot have them."""
+    if args.channels in CHANNELS or "strong" not in ulb_views(args).values():
+        return None
+    return (
+        f"{args.algorithm} wants strong views (RandAugment), which images of {args.channels} "
+        "channels do not have, only of 1 or 3: take an algorithm with weak views alone, such as "
+        "metasemi"
+    )
 
 
 def host_name_with_views(args) -> str:

@@ -9,6 +9,7 @@ from torch import nn
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.model.description import Description
 from metasemi_plugin.nets import BACKBONES
+from metasemi_plugin.nets.channels import of_channels
 from metasemi_plugin.nets.timm_net import timm_builder
 
 
@@ -21,7 +22,7 @@ def build(model: Description) -> nn.Module:
     try:
         builder = _builder(model)
         return builder(num_classes=len(model.classes), pretrained=False, pretrained_path="",
-                       **model.net_args)  # fmt: skip
+                       **of_channels(builder, model.channels), **model.net_args)  # fmt: skip
     except UserError:
         raise
     except Exception as error:  # of somebody else's code
@@ -45,5 +46,7 @@ def _builder(model: Description) -> Callable:
             f"the backbone {model.net!r} of the model is semilearn's, which is not installed: pip "
             "install semilearn"
         ) from error
-    of_host = Namespace(net=model.net, net_args={}, img_size=model.img_size)
+    of_host = Namespace(
+        net=model.net, net_args={}, img_size=model.img_size, channels=model.channels
+    )
     return nets.net_builder(of_host)

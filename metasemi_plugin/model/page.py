@@ -5,8 +5,11 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image, ImageOps
+
+from metasemi_plugin.data.decode import decode_image
 
 SIDE = 96
 
@@ -35,9 +38,18 @@ def page(rows: Sequence[Any], classes: Sequence[str], title: str) -> str:
     )
 
 
-def _thumbnail(file: str) -> str:
+def _shown(file: str) -> Image.Image:
+    """RGB; of a .npy file the first three channels, or the first of fewer."""
+    if file.lower().endswith(".npy"):
+        values = np.atleast_3d(np.load(file, allow_pickle=False))
+        shown = values[..., : 3 if values.shape[2] >= 3 else 1]
+        return Image.fromarray(np.broadcast_to(decode_image(shown, SIDE, "pad"), (SIDE, SIDE, 3)))
     with Image.open(file) as opened:
-        image = ImageOps.exif_transpose(opened).convert("RGB")
+        return ImageOps.exif_transpose(opened).convert("RGB")
+
+
+def _thumbnail(file: str) -> str:
+    image = _shown(file)
     image.thumbnail((SIDE, SIDE))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=80)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from metasemi_plugin.data.augment import normalize
 from metasemi_plugin.data.class_folders import images_below
-from metasemi_plugin.data.decode import decode, decode_image
+from metasemi_plugin.data.decode import GRAY, RGB, as_channels, decode, decode_image
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.model import folder
 from metasemi_plugin.model.net import build
@@ -83,8 +83,8 @@ class Predictor:
 
         Args:
             images: one or several of: a path, a folder (all images below it), a PIL image, an array
-                of uint8 (H, W, 3) or (H, W), a tensor of uint8 (3, H, W); or one array (N, H, W, 3)
-                or tensor (N, 3, H, W) of them.
+                of uint8 (H, W, C) or (H, W), a tensor of uint8 (C, H, W); or one array (N, H, W, C)
+                or tensor (N, C, H, W) of them. C is 3, or what the net was trained on.
             batch_size: images a pass.
 
         Raises:
@@ -134,29 +134,35 @@ class Predictor:
         return normalize(pixels, self.description.mean, self.description.std)
 
     def _pixels(self, image: ImageLike) -> np.ndarray:
-        """uint8 (size, size, 3)."""
-        size, resize, ranges = (getattr(self.description, name) for name in _SHAPE)
+        """uint8 (size, size, channels)."""
+        how = {name: getattr(self.description, name) for name in _DECODED}
+        size = self.description.img_size
         if isinstance(image, str | os.PathLike):
-            return decode(os.fspath(image), size, resize, ranges)
-        return decode_image(_as_pil(image), size, resize, ranges)
+            return decode(os.fspath(image), size, **how)
+        if how["channels"] in (GRAY, RGB):
+            return decode_image(_as_pil(image), size, **how)
+        return decode_image(as_channels(_as_array(image), how["channels"]), size, **how)
 
     def _listed(self, images) -> Sequence[ImageLike]:
+        channels = self.description.channels
         if _is_path(images):
-            return files_of([images])
+            return files_of([images], channels)
         if isinstance(images, Image.Image):
             return [images]
         if isinstance(images, np.ndarray | Tensor):
             return list(images) if images.ndim == 4 else [images]
         return [
-            one for image in images for one in (files_of([image]) if _is_path(image) else [image])
+            one
+            for image in images
+            for one in (files_of([image], channels) if _is_path(image) else [image])
         ]
 
 
-_SHAPE = ("img_size", "resize", "ranges")
+_DECODED = ("resize", "ranges", "channels")
 
 
-def files_of(paths: Iterable[str | os.PathLike]) -> list[str]:
-    """The files, and all image files below the folders, in a fixed order.
+def files_of(paths: Iterable[str | os.PathLike], channels: int = RGB) -> list[str]:
+    """The files, and all image files of so many channels below the folders, in a fixed order.
 
     Raises:
         UserError: one is not there, or a folder has no images.
@@ -164,7 +170,7 @@ def files_of(paths: Iterable[str | os.PathLike]) -> list[str]:
     found: list[str] = []
     for path in map(Path, paths):
         if path.is_dir():
-            found += images_below(path)
+            found += images_below(path, channels)
         elif path.exists():
             found.append(str(path))
         else:
@@ -179,13 +185,19 @@ def _is_path(image: object) -> TypeGuard[str | os.PathLike]:
 def _as_pil(image: Image.Image | np.ndarray | Tensor) -> Image.Image:
     if isinstance(image, Image.Image):
         return image
-    if isinstance(image, Tensor):
-        image = image.permute(1, 2, 0).cpu().numpy() if image.ndim == 3 else image.cpu().numpy()
-    if image.dtype != np.uint8:
-        raise UserError(f"an array of {image.dtype} is no image: expected uint8 in 0..255")
+    image = _as_array(image)
     if image.ndim == 3 and image.shape[2] not in (1, 3, 4):
         raise UserError(f"an image of {image.shape[2]} channels: expected (H, W, 3) or (H, W)")
     return Image.fromarray(image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image)
+
+
+def _as_array(image: Image.Image | np.ndarray | Tensor) -> np.ndarray:
+    if isinstance(image, Tensor):
+        image = image.permute(1, 2, 0).cpu().numpy() if image.ndim == 3 else image.cpu().numpy()
+    array = np.asarray(image)
+    if array.dtype != np.uint8:
+        raise UserError(f"an array of {array.dtype} is no image: expected uint8 in 0..255")
+    return array
 
 
 def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> Predictor:

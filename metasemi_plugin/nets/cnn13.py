@@ -5,7 +5,7 @@ Valpola, "Mean teachers are better role models" (NeurIPS 2017). As in Meta-Semi'
 is no Gaussian noise and no dropout unless asked for: the methods of 2017 have them. The sources
 differ in weight normalization; here it is off.
 
-Shapes: N images of H x W pixels, C classes, w = width.
+Shapes: N images of H x W pixels in c channels, C classes, w = width.
 """
 
 import re
@@ -39,6 +39,7 @@ class CNN13(nn.Module):
             NeurIPS 2016).
         dropout: probability after each max-pool; 0.5 in the networks of 2017.
         noise: standard deviation of Gaussian noise added to the images in training; 0.15 there.
+        in_channels: of the images.
         init: "pytorch", its defaults, as in ICT's and fast-SWA's code; "he", as the host's
             WideResNet. BatchNorm cancels the scale of a convolution but not its effect on the size
             of a step: He's weights are 2.4 times as large, and the same learning rate takes steps
@@ -56,12 +57,13 @@ class CNN13(nn.Module):
         dropout: float = 0.0,
         noise: float = 0.0,
         init: str = "pytorch",
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
         if init not in INITS:
             raise UserError(f"net_args: init must be one of {', '.join(INITS)}, not {init!r}")
-        self.noise = noise
-        stages, channels = [], 3
+        self.noise, self.in_channels = noise, in_channels
+        stages, channels = [], in_channels
         for stage in STAGES:
             layers = []
             for multiple, kernel_size, padding in stage:
@@ -92,7 +94,7 @@ class CNN13(nn.Module):
         """The host's forward pass.
 
         Args:
-            x: images (N, 3, H, W) with H, W >= 16; with only_fc features (N, w).
+            x: images (N, c, H, W) with H, W >= 16; with only_fc features (N, w).
             only_fc: return the logits of these features, (N, C).
             only_feat: return the features, (N, w).
 
@@ -100,7 +102,7 @@ class CNN13(nn.Module):
             {"logits": (N, C), "feat": (N, w)}, or one of the two.
 
         Raises:
-            UserError: images that are too small or have no 3 channels.
+            UserError: images that are too small or of another number of channels.
         """
         if only_fc:
             return self.classifier(x)
@@ -108,16 +110,17 @@ class CNN13(nn.Module):
         return feat if only_feat else {"logits": self.classifier(feat), "feat": feat}
 
     def extract(self, x: Tensor) -> Tensor:
-        """Images (N, 3, H, W) to the feature maps before pooling, (N, w, H//4 - 2, W//4 - 2).
+        """Images (N, c, H, W) to the feature maps before pooling, (N, w, H//4 - 2, W//4 - 2).
 
         Raises:
-            UserError: images that are too small or have no 3 channels.
+            UserError: images that are too small or of another number of channels.
         """
         channels, *size = x.shape[1:]
-        if channels != 3 or min(size) < MIN_SIZE:
+        if channels != self.in_channels or min(size) < MIN_SIZE:
             raise UserError(
-                f"cnn13 takes RGB images of at least {MIN_SIZE}x{MIN_SIZE} pixels, not of shape "
-                f"{tuple(x.shape[1:])}: convert to 3 channels or raise img_size"
+                f"cnn13 takes images of {self.in_channels} channels and at least {MIN_SIZE}x"
+                f"{MIN_SIZE} pixels, not of shape {tuple(x.shape[1:])}: set channels, or raise "
+                "img_size"
             )
         if self.training and self.noise:
             x = x + self.noise * torch.randn_like(x)
@@ -135,26 +138,35 @@ class CNN13(nn.Module):
         return {"layers": f"^{re.escape(prefix)}{layer}"}
 
 
-def cnn13(pretrained: bool = False, pretrained_path: str | None = None, **kwargs: Any) -> CNN13:
+def cnn13(
+    pretrained: bool = False,
+    pretrained_path: str | None = None,
+    in_channels: int = 3,
+    **kwargs: Any,
+) -> CNN13:
     """CNN-13 of width 128, the paper's.
 
     Args:
         pretrained: load all but the classifier from pretrained_path.
         pretrained_path: file or URL of a checkpoint of a run, whose teacher is taken.
-        **kwargs: of :class:`CNN13`.
+        in_channels: of the images.
+        **kwargs: more arguments of :class:`CNN13`.
 
     Raises:
         UserError: a checkpoint that is missing or does not fit.
     """
-    model = CNN13(**kwargs)
+    model = CNN13(in_channels=in_channels, **kwargs)
     return _load(model, pretrained_path) if pretrained else model
 
 
 def cnn13_slim(
-    pretrained: bool = False, pretrained_path: str | None = None, **kwargs: Any
+    pretrained: bool = False,
+    pretrained_path: str | None = None,
+    in_channels: int = 3,
+    **kwargs: Any,
 ) -> CNN13:
     """:func:`cnn13` of width 32, for CPUs."""
-    return cnn13(pretrained, pretrained_path, **{"width": 32, **kwargs})
+    return cnn13(pretrained, pretrained_path, in_channels, **{"width": 32, **kwargs})
 
 
 def _conv_bn_act(in_channels: int, channels: int, kernel_size: int, padding: int) -> nn.Sequential:

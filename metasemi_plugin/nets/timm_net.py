@@ -1,6 +1,6 @@
 """Any classification model of timm (https://github.com/huggingface/pytorch-image-models).
 
-Shapes: N images of H x W pixels, C classes, D features.
+Shapes: N images of H x W pixels in c channels, C classes, D features.
 """
 
 import difflib
@@ -24,12 +24,19 @@ class TimmNet(nn.Module):
         name: its name, for messages.
         net: a model of timm that ends in one linear layer, as ``timm.create_model`` returns it.
         image_size: (H, W) that it is built for; None: any.
+        in_channels: c.
 
     Raises:
         UserError: the model does not end in one linear layer.
     """
 
-    def __init__(self, name: str, net: Any, image_size: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        net: Any,
+        image_size: tuple[int, int] | None = None,
+        in_channels: int = 3,
+    ) -> None:
         super().__init__()
         head = net.get_classifier()
         if not isinstance(head, nn.Linear):
@@ -40,7 +47,7 @@ class TimmNet(nn.Module):
         self.name = name
         self.net = net
         self.num_features = head.in_features
-        self.channels = net.default_cfg["input_size"][0]
+        self.in_channels = in_channels
         self.image_size = image_size
 
     def forward(
@@ -49,7 +56,7 @@ class TimmNet(nn.Module):
         """The host's forward pass.
 
         Args:
-            x: images (N, 3, H, W); with only_fc features (N, D).
+            x: images (N, c, H, W); with only_fc features (N, D).
             only_fc: return the logits of these features, (N, C).
             only_feat: return the features, (N, D).
 
@@ -66,16 +73,16 @@ class TimmNet(nn.Module):
         return feat if only_feat else {"logits": head(feat), "feat": feat}
 
     def extract(self, x: Tensor) -> Tensor:
-        """Images (N, 3, H, W) to the features before pooling, in a layout of the model's own.
+        """Images (N, c, H, W) to the features before pooling, in a layout of the model's own.
 
         Raises:
             UserError: images of a shape that the model is not built for.
         """
         channels, *size = x.shape[1:]
-        if channels != self.channels:
+        if channels != self.in_channels:
             raise UserError(
-                f"timm model {self.name!r} takes {self.channels} channels, not {channels}: "
-                "convert the images"
+                f"timm model {self.name!r} takes {self.in_channels} channels, not {channels}: "
+                "set channels"
             )
         if self.image_size is not None and tuple(size) != self.image_size:
             built, given = ("x".join(map(str, s)) for s in (self.image_size, size))
@@ -135,13 +142,17 @@ def timm_builder(name: str, img_size: int | None = None) -> Callable[..., TimmNe
         raise UserError(f"timm has no model {name!r}; {hint}")
 
     def builder(
-        pretrained: bool = False, pretrained_path: str | None = None, **kwargs: Any
+        pretrained: bool = False,
+        pretrained_path: str | None = None,
+        in_channels: int = 3,
+        **kwargs: Any,
     ) -> TimmNet:
         """A :class:`TimmNet`.
 
         Args:
             pretrained: start from pretrained weights, all but a classifier of another size.
             pretrained_path: their file, as timm or the host saves it; without one, timm's own.
+            in_channels: of the images; timm adapts pretrained weights of 3 channels to them.
             **kwargs: num_classes and more arguments of ``timm.create_model``.
 
         Raises:
@@ -152,13 +163,15 @@ def timm_builder(name: str, img_size: int | None = None) -> Callable[..., TimmNe
         if cfg.fixed_input_size:
             image_size = (img_size, img_size) if img_size else cfg.input_size[-2:]
             kwargs = dict(**kwargs, img_size=image_size)
+        if in_channels != cfg.input_size[0]:
+            kwargs = dict(**kwargs, in_chans=in_channels)
         if not pretrained:
             net = _create(name, **kwargs)
         elif pretrained_path:
             net = _with_weights_of_file(name, pretrained_path, kwargs)
         else:
             net = _with_weights_of_timm(name, kwargs)
-        return TimmNet(name, net, image_size)
+        return TimmNet(name, net, image_size, in_channels)
 
     return builder
 

@@ -37,6 +37,7 @@ def make_args(tmp_path):
             "label_fold": 0,
             "flip": True,
             "resize": "crop",
+            "channels": 3,
         }
         return argparse.Namespace(**{**args, **changes})
 

@@ -8,7 +8,7 @@ from metasemi_plugin.host.nets import net_builder
 
 
 def builder(net, **net_args):
-    return net_builder(argparse.Namespace(net=net, net_args=net_args, img_size=32))
+    return net_builder(argparse.Namespace(net=net, net_args=net_args, img_size=32, channels=3))
 
 
 @pytest.mark.parametrize("net", ["cnn13_slim", "wrn_28_2", "timm/resnet10t"])

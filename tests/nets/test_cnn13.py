@@ -92,7 +92,7 @@ def test_smallest_images():
     net = CNN13(5, width=4)
     assert net.extract(images(size=16)).shape == (2, 4, 2, 2)
     for shape in [(3, 15, 15), (3, 32, 15), (1, 32, 32)]:
-        with pytest.raises(UserError, match="RGB images of at least 16x16"):
+        with pytest.raises(UserError, match="images of 3 channels and at least 16x16"):
             net(torch.zeros(2, *shape))
 
 
