@@ -51,7 +51,7 @@ def one_error(folder: Path, not_needed: Sequence[str] = ()) -> Iterator[None]:
         not_needed: files that torchvision knows and that are not read here.
     """
     try:
-        with _one_at_a_time(folder), _impatient():
+        with one_at_a_time(folder), _impatient():
             yield
     except (URLError, OSError, RuntimeError) as error:
         from torchvision.datasets.utils import check_integrity
@@ -74,7 +74,7 @@ def one_error(folder: Path, not_needed: Sequence[str] = ()) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
+def one_at_a_time(folder: Path) -> Iterator[None]:
     """What one process downloads or unpacks, others wait for."""
     with contextlib.ExitStack() as held:
         with contextlib.suppress(OSError):  # where nothing can be written, nothing is waited for

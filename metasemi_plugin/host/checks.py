@@ -6,9 +6,9 @@ import torch
 from semilearn.algorithms.meanteacher.meanteacher import MeanTeacher
 from semilearn.core.utils import ALGORITHMS
 
+from metasemi_plugin.config.names import no_dataset
 from metasemi_plugin.config.resolve import MOST, Problems
-from metasemi_plugin.config.values import unknown
-from metasemi_plugin.data import GRAY, mnist
+from metasemi_plugin.data import GRAY, medmnist, mnist
 from metasemi_plugin.data.image_folder import wrong_num_classes
 from metasemi_plugin.data.long_tail import class_sizes
 from metasemi_plugin.data.split import indivisible, multiples
@@ -24,7 +24,7 @@ from metasemi_plugin.host.views import HOST_VIEWS, no_strong_views
 def impossible(v: dict) -> Problems:
     """(key, what is wrong with it) for values that no run can have here."""
     if v["dataset"] not in dataset_names():
-        yield "dataset", unknown(v["dataset"], dataset_names())
+        yield "dataset", no_dataset(v["dataset"], dataset_names())
     yield from _contradictions(v)
     yield from _several_processes(v)
     yield from _not_found(v)
@@ -49,6 +49,7 @@ def _contradictions(v: dict) -> Problems:
     classes, labels = v["num_classes"], v["num_labels"]
     known = {name: dataset.num_classes for name, dataset in HOST_DATASETS.items()}
     known |= {"digits": 10, **{name: kind.num_classes for name, kind in mnist.KINDS.items()}}
+    known |= {name: len(kind.classes) for name, kind in medmnist.KINDS.items()}
     has = known.get(v["dataset"], classes)
     if classes != has:
         yield "num_classes", f"{v['dataset']} has {has}; set it so"
@@ -59,7 +60,7 @@ def _contradictions(v: dict) -> Problems:
 
 
 def _impossible_channels(v: dict) -> Problems:
-    rgb = v["dataset"] in HOST_DATASETS
+    rgb = v["dataset"] in HOST_DATASETS or v["dataset"] in medmnist.KINDS
     has = (1, 3) if v["dataset"] in GRAY else (3,) if rgb else None
     if has and v["channels"] not in has:
         yield "channels", f"images of {v['dataset']} have {' or '.join(map(str, has))}: set it so"
