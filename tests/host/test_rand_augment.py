@@ -46,3 +46,12 @@ def test_rand_augment_is_the_hosts_with_its_own_draw_for_every_image():
     assert len({image.tobytes() for image in strong}) > 12
     # the host's cutout, a gray rectangle that no other operation paints
     assert sum((image == (125, 123, 114)).all(-1).sum() > 8 for image in strong) > 8
+
+
+def test_gray_images_are_augmented_as_rgb():
+    gray = noise(16, size=32)[..., :1]
+    strong = rand_augment(gray, seeded())
+    of_rgb = rand_augment(np.repeat(gray, 3, axis=3), seeded())
+    assert strong.shape == gray.shape
+    assert (strong != gray).any(axis=(1, 2, 3)).sum() > 12
+    np.testing.assert_array_equal(strong, of_rgb[..., :1])

@@ -324,3 +324,11 @@ def test_importing_the_backbones_is_light(monkeypatch):
     module = importlib.import_module("metasemi_plugin.nets")
     assert module.BACKBONES["cnn13"] is not cnn13
     importlib.import_module("metasemi_plugin.nets.timm_net")
+
+
+@pytest.mark.parametrize("builder", [cnn13, cnn13_slim])
+def test_other_channels(builder):
+    net = builder(num_classes=5, in_channels=6)
+    assert net(torch.randn(2, 6, 16, 16))["logits"].shape == (2, 5)
+    with pytest.raises(UserError, match=r"images of 6 channels .* not of shape \(3, 32, 32\)"):
+        net(torch.zeros(2, 3, 32, 32))

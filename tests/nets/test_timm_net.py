@@ -191,3 +191,17 @@ def test_timms_weights(monkeypatch):
     }
     with pytest.raises(UserError, match="timm has no weights for 'coatnet_0_224'"):
         load("", "coatnet_0_224")
+
+
+def test_timm_adapts_pretrained_weights_to_other_channels(tmp_path):
+    torch.manual_seed(1)
+    rgb = timm_builder("resnet10t", img_size=32)(num_classes=5)
+    torch.save(rgb.net.state_dict(), tmp_path / "rgb.pth")
+    found = timm_builder("resnet10t", img_size=32)(
+        num_classes=5, pretrained=True, pretrained_path=str(tmp_path / "rgb.pth"), in_channels=4
+    )
+    first, of_rgb = (net.net.conv1[0].weight for net in (found, rgb))
+    expected = torch.cat([of_rgb, of_rgb[:, :1]], dim=1) * 3 / 4
+    torch.testing.assert_close(first, expected)
+    with pytest.raises(UserError, match="takes 4 channels, not 3: set channels"):
+        found(torch.zeros(2, 3, 32, 32))
