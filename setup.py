@@ -51,6 +51,8 @@ setup(
         ],
         # compare --executor slurm
         "slurm": ["submitit>=1.5"],
+        # To download its data sets.
+        "medmnist": ["medmnist>=3.0"],
         # Two rows of the table.
         "bench": ["higher>=0.2.1", "torchopt>=0.7.3"],
     },

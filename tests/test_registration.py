@@ -53,6 +53,30 @@ def test_a_run_can_name_a_registered_dataset(build):
         del DATASETS["my_digits"]
 
 
+SCRIPT = """
+import metasemi_plugin
+def build(args, views): ...
+def net(**_): ...
+metasemi_plugin.register_dataset("mine", build)
+if __name__ == "__main__":
+    import script
+    assert script.net is not net
+"""
+
+
+def test_a_script_whose_net_is_imported_registers_its_data_set_again(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    subprocess.run([sys.executable, tmp_path / "script.py"], check=True)
+    (tmp_path / "script.py").write_text(
+        SCRIPT.replace(
+            "def build(args, views): ...",
+            "build = __import__('builtins').print if __name__ == '__main__' else repr",
+        )
+    )
+    failed = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True)
+    assert b"'mine' is already registered" in failed.stderr
+
+
 def _names_in_a_worker(_):
     metasemi_plugin.register()
     return "metasemi" in ALGORITHMS

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from metasemi_plugin.cli import train
+from metasemi_plugin.cli import main, train
 from metasemi_plugin.cli.words import parse
 from metasemi_plugin.errors import UserError
 
@@ -30,6 +30,11 @@ def test_bad_input_is_one_line_and_status_2(capsys):
     out = capsys.readouterr()
     assert out.out == ""
     assert out.err == "error: command line: unknown key 'sed'; did you mean 'seed'?\n"
+
+
+def test_options_without_a_command_are_those_of_train(capsys):
+    assert main(["--sed", "1"]) == 2
+    assert "unknown key 'sed'; did you mean 'seed'?" in capsys.readouterr().err
 
 
 def test_the_file_is_not_left_out(capsys):

@@ -63,6 +63,12 @@ def test_every_image_is_the_one_at_its_position_in_gray(name, build, files):
         np.testing.assert_array_equal(part.targets, labels[part.positions])
 
 
+def test_one_channel_is_the_gray_itself(build, files):
+    pixels, _ = files("fashion_mnist")
+    part = build("fashion_mnist", channels=1).eval
+    np.testing.assert_array_equal(part.images[:], pixels[part.positions][..., None])
+
+
 def test_32_pixels_have_a_black_border(build, files):
     pixels, _ = files("mnist")
     part = build("mnist", img_size=32).eval
