@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import re
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +36,10 @@ TABLE_2 = ["cifar10_250", *(f"cifar10_{n}_wrn_28_2" for n in (500, 1000, 2000, 4
 TABLE_3 = ["stl10_1000_wrn_var_37_2"]
 TABLE_4 = ["svhn_500_cnn13", "svhn_1000_cnn13"]
 EVERYWHERE = ["digits_40", "folder_example", "cifar10_250"]
+# To begin with, of Meta-Semi alone.
+PRESETS = ["fashion_mnist_250", "folder_96"]
 METHODS = {
-    "metasemi": [*TABLE_1, *TABLE_2, *TABLE_3, *TABLE_4],
+    "metasemi": [*PRESETS, *TABLE_1, *TABLE_2, *TABLE_3, *TABLE_4],
     "supervised": TABLE_1,
     "supervised_mixup": TABLE_1,
     "pimodel": [*TABLE_1, *TABLE_4],
@@ -116,10 +119,10 @@ def test_no_two_share_a_run_folder():
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_name_of_a_cell_says_what_it_is(cell):
     args = resolved(f"metasemi/{cell}")
-    if cell != "folder_example":
-        dataset, labels, *net = cell.split("_")
+    if not cell.startswith("folder_"):
+        dataset, labels, net = re.fullmatch(r"(\w+?)_(\d+)_?(\w*)", cell).groups()
         assert (dataset, int(labels)) == (args["dataset"], args["num_labels"])
-        assert not net or "_".join(net) == args["net"]
+        assert net in ("", args["net"])
     assert args["num_classes"] == (100 if args["dataset"] == "cifar100" else 10)
 
 
@@ -184,7 +187,7 @@ def fake_splits(args):
     """Two images a class to train on and one to evaluate on, as the data set has them."""
     targets = np.arange(3 * args.num_classes) % args.num_classes
     size = args.img_size
-    pixels = np.zeros((len(targets), size, size, 3), dtype=np.uint8)
+    pixels = np.zeros((len(targets), size, size, args.channels), dtype=np.uint8)
     few = argparse.Namespace(**vars(args) | {"num_labels": args.num_classes, "num_val": 0})
     train, test = (
         Images(pixels[part], targets[part])
