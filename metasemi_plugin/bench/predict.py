@@ -15,7 +15,7 @@ from metasemi_plugin.model.predictor import Predictor, files_of, load
 def measure(model: Path, images: Path, rounds: int, batch_size: int) -> str:
     """Markdown: images a second of `Predictor.batches` on files, and of bare passes on pixels."""
     predictor = load(model)
-    files = files_of([images])
+    files = files_of([images], predictor.description.channels)
     passes = _bare_passes(predictor, files, batch_size)
     rows = {
         "bare passes on decoded pixels": passes,
@@ -35,7 +35,8 @@ def measure(model: Path, images: Path, rounds: int, batch_size: int) -> str:
 
 def _bare_passes(predictor: Predictor, files: list[str], batch_size: int):
     model = predictor.description
-    decoded = [decode(file, model.img_size, model.resize, model.ranges) for file in files]
+    how = {name: getattr(model, name) for name in ("resize", "ranges", "channels")}
+    decoded = [decode(file, model.img_size, **how) for file in files]
     batches = [
         np.stack(decoded[start : start + batch_size])
         for start in range(0, len(decoded), batch_size)
