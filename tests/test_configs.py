@@ -105,7 +105,7 @@ def test_each_method_has_the_cells_of_its_tables():
     }
     with_ict = ["digits_40", "folder_example", *TABLE_1, *TABLE_4]
     expected |= {f"metasemi/{cell}_ict" for cell in with_ict}
-    expected.add("metasemi_mask_trial/folder_example")
+    expected |= {f"{beside}/folder_example" for beside in ("metasemi_mask_trial", "fixmatch")}
     table_6 = ["cifar100_4000_cnn13", "cifar100_10000_cnn13"]
     expected |= {f"metasemi/{cell}_{ablation}" for cell in table_6 for ablation in ABLATIONS}
     assert {name_of(path) for path in RUNS} == expected
@@ -194,9 +194,8 @@ def fake_splits(args):
         for part in (slice(2 * args.num_classes), slice(2 * args.num_classes, None))
     )
     names = [str(k) for k in range(args.num_classes)]
-    splits = make_splits(
-        few, ulb_views(args), train=train, test=test, class_names=names, flip=False
-    )
+    views = {key: kind.replace("strong", "weak") for key, kind in ulb_views(args).items()}
+    splits = make_splits(few, views, train=train, test=test, class_names=names, flip=False)
     parts = ("train_lb", "train_ulb", "eval", "test")
     return Built({p: getattr(splits, p) for p in parts}, splits.chosen_on, names)
 
