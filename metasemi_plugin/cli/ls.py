@@ -67,8 +67,8 @@ def configs() -> Iterator[str]:
     root = next((r for r in (Path(), here) if (r / "config").is_dir()), None)
     if root is None:
         raise UserError("ls: there is no folder config here; run it in a copy of the repository")
-    keys = ("dataset", "num_labels", "net", "num_train_iter")
-    rows: list[tuple[str, ...]] = [("file", "dataset", "labels", "net", "iters")]
+    keys = ("dataset", "num_labels", "num_train_iter", "net")
+    rows: list[tuple[str, ...]] = [("file", "dataset", "labels", "iters", "net")]
     for path in sorted((root / "config").glob("*/*.yaml")):
         if path.parent.name not in ("base", "suites"):
             found = read_yaml(path)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from metasemi_plugin.config.options import OPTIONS
 from metasemi_plugin.data.arrays import ImageArrays, Views
 from metasemi_plugin.data.augment import PaddingMode
 from metasemi_plugin.data.long_tail import class_sizes, draw
@@ -119,6 +120,11 @@ def make_splits(
         )
     if translation is None:
         translation = _translation(train.pixels.shape[1], args.crop_ratio)
+    elif args.crop_ratio != (usual := OPTIONS["crop_ratio"].default):
+        raise UserError(
+            f"crop_ratio: weak views of {args.dataset} move by {translation} pixels here, so that "
+            f"nothing reads it: leave it at {usual}"
+        )
 
     def arrays(positions: np.ndarray, role, views) -> ImageArrays:
         return ImageArrays(

@@ -23,7 +23,8 @@ def printed(capsys, kind):
 @pytest.mark.parametrize("kind", KINDS.keys() - {"runs"})
 def test_fits_100_columns_without_trailing_space(capsys, kind):
     lines = printed(capsys, kind)
-    assert max(map(len, lines)) <= 100
+    # But for a configuration's net of timm, which stands last.
+    assert max(len(line) for line in lines if " timm/" not in line) <= 100
     assert all(line == line.rstrip() for line in lines)
 
 
@@ -58,12 +59,11 @@ def test_backbones_and_datasets(capsys):
 def test_configs_are_found_from_anywhere(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     header, *lines = printed(capsys, "configs")
-    assert header.split() == ["file", "dataset", "labels", "net", "iters"]
+    assert header.split() == ["file", "dataset", "labels", "iters", "net"]
     files = {p for p in ROOT.glob("config/*/*.yaml") if p.parent.name not in ("base", "suites")}
     assert {line.split()[0] for line in lines} == {str(p.relative_to(ROOT)) for p in files}
     row = next(line.split() for line in lines if line.startswith("config/metasemi/digits_40"))
-    assert row[1:4] == ["digits", "40", "cnn13_slim"]
-    assert int(row[4]) > 0
+    assert row[1:] == ["digits", "40", "2000", "cnn13_slim"]
 
 
 def test_configs_of_the_folder_one_is_in_come_first(capsys, tmp_path, monkeypatch):

@@ -136,8 +136,10 @@ def test_without_validation_images_the_test_set_is_evaluated(build, cifar10):
     assert splits.test is None
 
 
-def test_crop_ratio_has_no_say(build, cifar10):
-    assert build(crop_ratio=0.5).train_lb.translation == 4
+def test_a_crop_ratio_that_nothing_reads_is_refused(build, cifar10):
+    assert build().train_lb.translation == 4
+    with pytest.raises(UserError, match=r"crop_ratio: .* move by 4 pixels .* leave it at 0\.875"):
+        build(crop_ratio=0.5)
 
 
 def test_nothing_there_and_no_network(build, tmp_path, no_network):
