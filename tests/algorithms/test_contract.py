@@ -5,18 +5,15 @@ the same algorithms.
 """
 
 import logging
-from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
 import torch
 
-from metasemi_plugin.algorithms import ALGORITHMS
 from metasemi_plugin.host.config import resolve
 from metasemi_plugin.host.nets import net_builder
 from metasemi_plugin.host.on_device import on_device
 from metasemi_plugin.host.rand_augment import rand_augment
-from metasemi_plugin.host.streams import collated
 from metasemi_plugin.host.views import supported_algorithms
 
 ONE_WEAK = {"x_ulb_w": "weak"}
@@ -95,43 +92,6 @@ def test_the_table_has_them_all():
     assert {row.name for row in TABLE} == set(supported_algorithms())
 
 
-VARIANTS = {
-    "mixup_beta": 0.5, "meta_gradient": "forward", "consistency": "none",
-    "consistency_weight": None, "consistency_ramp": 0.25, "ict_alpha": 1.0, "ict_mix": "probs",
-    "vat_eps": 6.0, "teacher": "ema", "pseudo_label": "soft", "mixup_on": "both", "assumption1": 0,
-    "assumption1_batches": 500, "image_grid": None,
-}  # fmt: skip
-DEFAULTS = {
-    "supervised_mixup": {"mixup_alpha": 1.0},
-    "temporal_ensembling": {
-        "te_alpha": 0.6, "te_weight_by_labels": True, "unsup_warm_up": 80 / 300,
-    },
-    "fast_swa": {
-        "unsup_warm_up": 0.4, "swa_start": 0.6, "swa_horizon": 0.7, "swa_cycle": 0.1,
-        "swa_per_cycle": 10,
-    },
-    "sntg": {
-        "sntg_base": "pimodel", "sntg_loss_ratio": 0.4, "sntg_margin": 1.0,
-        "unsup_warm_up": 80 / 300,
-    },
-    "ict": {"unsup_warm_up": 0.25, "ict_alpha": 1.0, "ict_mix": "probs"},
-    "mixmatch_original": {"T": 0.5, "mixup_alpha": 0.5, "unsup_warm_up": 1 / 64},
-    "metasemi": VARIANTS | {"weights": "binary"},
-    "metasemi_mask_trial": VARIANTS | {"weights": "binary", "mask_labels": None, "mask_start": 0.0},
-    "learning_to_reweight": VARIANTS,
-}  # fmt: skip
-
-
-def test_each_option_has_its_default_and_a_help():
-    found = {name: list(algorithm.get_argument()) for name, algorithm in ALGORITHMS.items()}
-    defaults = {
-        name: {argument.name.removeprefix("--"): argument.default for argument in arguments}
-        for name, arguments in found.items()
-    }
-    assert defaults == DEFAULTS
-    assert all(argument.help for arguments in found.values() for argument in arguments)
-
-
 @pytest.mark.parametrize("name", sorted({row.name for row in TABLE}))
 def test_where_messages_go_is_handed_on(tiny_run, name):
     args = resolve(None, tiny_run(name))
@@ -139,40 +99,6 @@ def test_where_messages_go_is_handed_on(tiny_run, name):
     algorithm = on_device(name)(args, net_builder(args), tb_log, logger)
     assert algorithm.tb_log is tb_log
     assert algorithm.print_fn == logger.info
-
-
-@pytest.mark.parametrize(
-    ("name", "changes"),
-    [("metasemi", {}), ("metasemi", {"consistency": "ict"}), ("ict", {}), ("supervised_mixup", {})],
-)
-def test_mixup_has_the_partners_that_are_asked_for(build, monkeypatch, name, changes):
-    """Those of the batch of all processes are sent, those of the rank are not."""
-    sent = []
-
-    def gathered(t, *lengths):
-        sent.append(t)
-        return torch.cat([t, t])
-
-    several = SimpleNamespace(
-        world_size=lambda: 2,
-        all_gather=gathered,
-        places=lambda *n, device=None: torch.arange(sum(n)),
-    )
-    monkeypatch.setattr("metasemi_plugin.mixup.collectives", several)
-    for partners in ("rank", "batch"):
-        algorithm = build(name, mixup_partners=partners, **changes)
-        algorithm.call_hook("before_run")
-        algorithm.train_step(**first_batch(algorithm))
-        assert bool(sent) == (partners == "batch")
-
-
-def first_batch(algorithm):
-    """The same images for each step, so that Temporal Ensembling has seen them before."""
-    parts = [
-        collated(algorithm.loader_dict[part].dataset.__getitems__(list(range(size))))
-        for part, size in (("train_lb", 6), ("train_ulb", 18))
-    ]
-    return algorithm.process_batch(**parts[0], **parts[1])
 
 
 def gradient(loss, params):
@@ -183,7 +109,7 @@ def gradient(loss, params):
 @pytest.mark.parametrize(
     "row", TABLE, ids=lambda row: "-".join([row.name, *map(str, row.changes.values())])
 )
-def test_contract(row, build):
+def test_contract(row, build, first_batch):
     algorithm = build(row.name, num_train_iter=STEPS, num_eval_iter=STEPS, **row.changes)
     # Else an untrained net gives all images one class, which FreeMatch's fairness calls fair.
     for name, p in algorithm.model.named_parameters():

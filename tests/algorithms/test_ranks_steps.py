@@ -5,9 +5,11 @@ import several
 import torch
 from processes import on_ranks
 
+from metasemi_plugin.algorithms import ALGORITHMS
+
 # fmt: off
-CASES = {
-    "metasemi": {},
+# Each of ours takes part as it is; below, with options and other nets.
+CASES: dict[str, dict] = dict.fromkeys(ALGORITHMS, {}) | {
     "metasemi+ict": {"algorithm": "metasemi", "consistency": "ict", "consistency_weight": 5.0},
     "metasemi+vat": {"algorithm": "metasemi", "consistency": "vat", "vat_eps": 1.0},
     "metasemi+sync_bn": {"algorithm": "metasemi", "net": "several:bn_net", "sync_bn": True},
@@ -20,10 +22,8 @@ CASES = {
         "num_eval_iter": 5,
     },
     "ict": {"ulb_loss_ratio": 5.0},
-    "learning_to_reweight": {},
     "sntg": {"ulb_loss_ratio": 1.0},
     "temporal_ensembling": {"uratio": 40},  # images are seen again
-    "supervised_mixup": {},
     "flexmatch": {"p_cutoff": 0.12},
     # Recomputed by each process by itself.
     "supervised_mixup+precise": {

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from metasemi_plugin import train
+from metasemi_plugin.algorithms import ALGORITHMS as OURS
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.hooks import Hook
 from metasemi_plugin.host.loaded import loaded
@@ -17,10 +18,7 @@ HOST_ALGORITHMS = [
     "mixmatch", "meanteacher", "vat", "pimodel", "supervised", "fullysupervised", "pseudolabel",
     "fixmatch", "uda", "remixmatch", "flexmatch", "freematch", "softmatch",
 ]  # fmt: skip
-ALGORITHMS = [
-    *HOST_ALGORITHMS, "metasemi", "supervised_mixup", "ict", "learning_to_reweight",
-    "temporal_ensembling", "sntg", "fast_swa", "mixmatch_original", "metasemi_mask_trial",
-]  # fmt: skip
+ALGORITHMS = [*HOST_ALGORITHMS, *OURS]
 
 
 def state(folder):
