@@ -53,6 +53,8 @@ setup(
         "slurm": ["submitit>=1.5"],
         # To download its data sets.
         "medmnist": ["medmnist>=3.0"],
+        # export --format onnx
+        "export": ["onnx>=1.16", "onnxruntime>=1.18", "torch>=2.5"],
         # Two rows of the table.
         "bench": ["higher>=0.2.1", "torchopt>=0.7.3"],
     },

@@ -66,11 +66,7 @@ def find_images(root: Path, channels: int = RGB) -> Found:
             if unknown := [name for name in _folders(folder) if name not in used]:
                 raise UserError(f"{part}/ has class folders that train/ has not: {some(unknown)}")
             left_out += _beside(folder, used)
-            parts[part] = [
-                (file, target)
-                for target, name in enumerate(classes)
-                for file in _images_below(folder / name, kinds, left_out, needed=part == "train")
-            ]
+            parts[part] = _by_class(folder, classes, kinds, left_out, needed=part == "train")
         if not parts[part]:
             raise UserError(f"{folder} has no images: add some or remove the folder")
     return Found(classes, parts, left_out)
@@ -105,6 +101,33 @@ def class_names(root: Path) -> list[str]:
     return names
 
 
+def labeled_images(
+    root: Path, classes: Sequence[str], channels: int = RGB
+) -> list[tuple[str, int]]:
+    """The images of root/<class>/, or root/test/<class>/, with the places of their classes.
+
+    Args:
+        root: of class folders; some of the classes may be missing.
+        classes: those that there may be.
+        channels: of the images.
+
+    Raises:
+        UserError: another class, or no image.
+    """
+    folder = root / "test" if (root / "test").is_dir() and "test" not in classes else root
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder: expected one of folders named by class")
+    if unknown := [name for name in _folders(folder) if name not in classes]:
+        raise UserError(
+            f"{folder} has folders that are no class of the model: {some(unknown)}; its classes "
+            f"are {some(classes)}: rename them or move them out"
+        )
+    found = _by_class(folder, classes, endings(channels), Counter(), needed=False)
+    if not found:
+        raise UserError(f"{folder} has no images in folders named by class, as {some(classes)}")
+    return found
+
+
 def in_words(left_out: Mapping[str, int]) -> str:
     """How many of which ending, most first."""
     words = [f"{n} {ending}" for ending, n in Counter(left_out).most_common()]
@@ -126,6 +149,20 @@ def images_below(folder: Path, channels: int = RGB) -> list[str]:
         UserError: there are none.
     """
     return _images_below(folder, endings(channels), Counter())
+
+
+def _by_class(
+    folder: Path,
+    classes: Sequence[str],
+    kinds: Container[str],
+    left_out: Counter[str],
+    needed: bool,
+) -> list[tuple[str, int]]:
+    return [
+        (file, target)
+        for target, name in enumerate(classes)
+        for file in _images_below(folder / name, kinds, left_out, needed)
+    ]
 
 
 def _images_below(

@@ -126,9 +126,13 @@ class Predictor:
             return None, " ".join(str(error).split()) or type(error).__name__
 
     @torch.no_grad()
+    def logits(self, x: Tensor) -> Tensor:
+        """Of inputs as `transform` makes them, (N, C, H, W): float32 (N, classes) on the CPU."""
+        x = x.to(self.device).contiguous(memory_format=self.format)
+        return self.module(x)["logits"].float().cpu()
+
     def _probabilities(self, pixels: np.ndarray) -> Tensor:
-        x = self._input(pixels).to(self.device).contiguous(memory_format=self.format)
-        return self.module(x)["logits"].float().softmax(1).cpu()
+        return self.logits(self._input(pixels)).softmax(1)
 
     def _input(self, pixels: np.ndarray) -> Tensor:
         return normalize(pixels, self.description.mean, self.description.std)

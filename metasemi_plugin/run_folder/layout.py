@@ -12,6 +12,11 @@ MODEL = "model"
 WEIGHTS, DESCRIPTION, CARD = "model.safetensors", "model.json", "README.md"
 NEW_WEIGHTS = f"{WEIGHTS}.new"
 _OF_MODEL = {WEIGHTS, DESCRIPTION, CARD, NEW_WEIGHTS}
+# What the command evaluate leaves.
+EVALUATION = "evaluation"
+_OF_EVALUATION = {"evaluation.json", "confusion.csv", "confusion.png", "per_class.csv",
+                  "calibration.csv", "reliability.png", "error_by_confidence.csv",
+                  "error_by_confidence.png"}  # fmt: skip
 _FILES = {LOCK, CONFIG, LOG, RUN, METRICS, SPLIT, LATEST, PREVIOUS, BEST, UNUSABLE}
 # What there is of a run that was cut off before its record was written.
 _BEFORE_RECORD = {CONFIG, SPLIT, METRICS, CURVES}
@@ -81,8 +86,8 @@ def _written(path: Path) -> bool:
         return False
     if path.name == CURVES:
         return path.is_dir() and all(_is_curve(file) for file in path.iterdir())
-    if path.name == MODEL:
-        return path.is_dir() and all(_is_of_model(file) for file in path.iterdir())
+    if of_folder := {MODEL: _OF_MODEL, EVALUATION: _OF_EVALUATION}.get(path.name):
+        return path.is_dir() and all(_is_one(file, of_folder) for file in path.iterdir())
     return path.name.removesuffix(".part") in _FILES and path.is_file()
 
 
@@ -90,5 +95,5 @@ def _is_curve(file: Path) -> bool:
     return file.name.startswith("events.out.tfevents.") and file.is_file()
 
 
-def _is_of_model(file: Path) -> bool:
-    return file.name.removesuffix(".part") in _OF_MODEL and file.is_file()
+def _is_one(file: Path, names: set[str]) -> bool:
+    return file.name.removesuffix(".part") in names and file.is_file()

@@ -1,0 +1,1 @@
+"""How good a trained net is on labeled images, and how well it knows that."""
