@@ -1,1 +1,1 @@
-"""How good a trained net is on labeled images, and how well it knows that."""
+"""How well the model of a run does, looked at more closely than by its error."""
