@@ -17,8 +17,6 @@ COMMANDS = {
     "tune": "Choose beta by cross-validation on the labeled images: tune --c CONFIG",
     "report": "Tables, pictures and a page of records: report SUITE_OR_RUN_FOLDERS...",
     "predict": "Classes of images, by the model of a run: predict RUN IMAGES...",
-    "evaluate": "Errors, calibration and confusion of the model of a run: evaluate RUN",
-    "export": "The model of a run for other programs: export RUN --format onnx",
     "evaluate": "Error, confusion and calibration of the model of a run: evaluate RUN",
     "export": "The model of a run for other programs: export RUN --format onnx",
     "inspect": "What trained nets fit, and what their mask selects by: inspect RUN_FOLDERS",

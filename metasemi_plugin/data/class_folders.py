@@ -63,7 +63,7 @@ def find_images(root: Path, channels: int = RGB) -> Found:
             continue
         else:
             used = [*classes, UNLABELED] if part == "train" else classes
-            if unknown := [name for name in folders_in(folder) if name not in used]:
+            if unknown := [name for name in _folders(folder) if name not in used]:
                 raise UserError(f"{part}/ has class folders that train/ has not: {some(unknown)}")
             left_out += _beside(folder, used)
             parts[part] = _by_class(folder, classes, kinds, left_out, needed=part == "train")
@@ -80,7 +80,7 @@ def class_names(root: Path) -> list[str]:
     """
     if not root.is_dir():
         raise UserError(f"data_dir {root} is not a folder: {LAYOUT}")
-    for name in folders_in(root):
+    for name in _folders(root):
         part = OTHER_NAMES.get(name.lower(), name.lower())
         if part in PARTS and name != part:
             raise UserError(
@@ -89,10 +89,10 @@ def class_names(root: Path) -> list[str]:
             )
     train = root / "train"
     if not train.is_dir():
-        others = [name for name in folders_in(root) if name not in PARTS]
+        others = [name for name in _folders(root) if name not in PARTS]
         hint = f"; if {some(others)} are the classes, move them into {train}" if others else ""
         raise UserError(f"{root} has no folder train/: {LAYOUT}{hint}")
-    names = [name for name in folders_in(train) if name != UNLABELED]
+    names = [name for name in _folders(train) if name != UNLABELED]
     for name in names:
         if train.resolve().is_relative_to((train / name).resolve()):
             raise UserError(f"{train / name} is a link back to a folder that it is in: remove it")
@@ -117,7 +117,7 @@ def labeled_images(
     folder = root / "test" if (root / "test").is_dir() and "test" not in classes else root
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder: expected one of folders named by class")
-    if unknown := [name for name in folders_in(folder) if name not in classes]:
+    if unknown := [name for name in _folders(folder) if name not in classes]:
         raise UserError(
             f"{folder} has folders that are no class of the model: {some(unknown)}; its classes "
             f"are {some(classes)}: rename them or move them out"
@@ -190,8 +190,7 @@ def _beside(folder: Path, used: Sequence[str]) -> Counter[str]:
     return Counter(f"{n}/" if (folder / n).is_dir() else _ending(n) for n in names)
 
 
-def folders_in(folder: Path) -> list[str]:
-    """The names of the folders directly in it, sorted, but for what systems leave behind."""
+def _folders(folder: Path) -> list[str]:
     return sorted(name for name in _kept(os.listdir(folder)) if (folder / name).is_dir())
 
 

@@ -3,7 +3,8 @@
 import io
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import safetensors.torch
@@ -50,7 +51,8 @@ def export(predictor: Predictor, form: str, out: Path) -> float:
     says = {name: getattr(predictor.description, name) for name in INPUT}
     size = (says["channels"], says["img_size"], says["img_size"])
     # Not as many images as check it: the number must not become part of the graph.
-    example, x = torch.randn(2, *size), torch.randn(5, *size)
+    chance = torch.Generator().manual_seed(0)
+    example, x = (torch.randn(count, *size, generator=chance) for count in (2, 5))
     try:
         content, again = FORMATS[form](net, example, predictor)
         with torch.no_grad():
@@ -75,6 +77,17 @@ def export(predictor: Predictor, form: str, out: Path) -> float:
     return difference
 
 
+@contextmanager
+def _tracing() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # What a net asks of the size of its input has one answer here; its results are compared.
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+        # torch would rather have its other exporter used, which needs one more package.
+        for message in ("You are using the legacy TorchScript", "The feature will be removed"):
+            warnings.filterwarnings("ignore", message, DeprecationWarning)
+        yield
+
+
 def _onnx(net: nn.Module, example: Tensor, predictor: Predictor) -> tuple[bytes, Logits]:
     try:
         import onnx  # noqa: F401
@@ -84,9 +97,7 @@ def _onnx(net: nn.Module, example: Tensor, predictor: Predictor) -> tuple[bytes,
             f"--format onnx needs {error.name}: pip install 'metasemi-plugin[export]'"
         ) from error
     file, batch = io.BytesIO(), {0: "N"}
-    with warnings.catch_warnings():
-        # torch would rather have its other exporter used, which needs one more package.
-        warnings.filterwarnings("ignore", category=DeprecationWarning, module="torch|metasemi")
+    with _tracing():
         torch.onnx.export(net, (example,), file, input_names=["x"], output_names=["logits"],
                           dynamic_axes={"x": batch, "logits": batch}, dynamo=False)  # fmt: skip
     session = InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
@@ -95,7 +106,8 @@ def _onnx(net: nn.Module, example: Tensor, predictor: Predictor) -> tuple[bytes,
 
 def _torchscript(net: nn.Module, example: Tensor, predictor: Predictor) -> tuple[bytes, Logits]:
     file = io.BytesIO()
-    torch.jit.save(torch.jit.trace(net, example), file)
+    with _tracing():
+        torch.jit.save(torch.jit.trace(net, example), file)
     file.seek(0)
     return file.getvalue(), torch.jit.load(file)
 

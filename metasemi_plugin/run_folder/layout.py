@@ -1,4 +1,4 @@
-"""What a run, and an evaluation of it, write into its folder; nothing else is ever deleted."""
+"""What a run writes into its folder; nothing else is ever deleted."""
 
 import argparse
 import json
@@ -17,13 +17,6 @@ EVALUATION = "evaluation"
 _OF_EVALUATION = {"evaluation.json", "confusion.csv", "confusion.png", "per_class.csv",
                   "calibration.csv", "reliability.png", "error_by_confidence.csv",
                   "error_by_confidence.png"}  # fmt: skip
-EVALUATION = "evaluation"
-CONFUSION, PER_CLASS, CALIBRATION = "confusion", "per_class", "calibration"
-BY_CONFIDENCE, SUMMARY = "error_by_confidence", "evaluation.json"
-_OF_EVALUATION = {SUMMARY, f"{PER_CLASS}.csv"} | {
-    f"{name}.{form}" for name in (CONFUSION, CALIBRATION, BY_CONFIDENCE) for form in ("csv", "png")
-}
-_FOLDERS = {MODEL: _OF_MODEL, EVALUATION: _OF_EVALUATION}
 _FILES = {LOCK, CONFIG, LOG, RUN, METRICS, SPLIT, LATEST, PREVIOUS, BEST, UNUSABLE}
 # What there is of a run that was cut off before its record was written.
 _BEFORE_RECORD = {CONFIG, SPLIT, METRICS, CURVES}

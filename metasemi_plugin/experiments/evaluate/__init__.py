@@ -1,1 +1,1 @@
-"""How well the model of a run does, looked at more closely than by its error."""
+"""How good a trained net is on labeled images, and how well it knows that."""

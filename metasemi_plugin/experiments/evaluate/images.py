@@ -37,8 +37,10 @@ def on_own(run: Path, predictor: Predictor) -> tuple[str, Answers]:
     metasemi_plugin.register()
     args = resolve(str(run / CONFIG), {"resume": True, "device": "cpu"})
     built = build_splits(args)
-    name = built.chosen_on if built.parts["test"] is None else "test"
-    part = built.parts["test"] or built.parts["eval"]
+    name, part = "test", built.parts["test"]
+    if part is None:
+        name, part = built.chosen_on, built.parts["eval"]
+    assert part is not None
     found = [
         (predictor.logits(batch["x_lb"]), batch["y_lb"])
         for batch in tqdm(DataLoader(part, args.eval_batch_size), unit=" batches", disable=None)

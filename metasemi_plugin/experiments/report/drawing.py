@@ -101,16 +101,13 @@ def from_zero(panel) -> None:
     panel.set_ylim(0, 1.05 * panel.dataLim.y1)
 
 
-def file_of(figure: Figure, form: str) -> bytes:
-    """As "png" or "svg"."""
-    file = io.BytesIO()
-    # Without the date, so that the same records give the same bytes.
-    clear = {"transparent": True, "metadata": {"Date": None}} if form == "svg" else {"dpi": 144}
-    figure.savefig(file, format=form, **clear)
-    figure.set_layout_engine("none")  # once is enough: laid out it stays
-    return file.getvalue()
-
-
 def picture_of(figure: Figure, name: str, title: str, caption: str, alt: str) -> Picture:
-    png, svg = (file_of(figure, form) for form in ("png", "svg"))
-    return Picture(slug(name), title, caption, alt, png, svg)
+    files = {}
+    for form in ("png", "svg"):
+        file = io.BytesIO()
+        # Without the date, so that the same records give the same bytes.
+        clear = {"transparent": True, "metadata": {"Date": None}} if form == "svg" else {"dpi": 144}
+        figure.savefig(file, format=form, **clear)
+        files[form] = file.getvalue()
+        figure.set_layout_engine("none")  # once is enough: laid out it stays
+    return Picture(slug(name), title, caption, alt, **files)
