@@ -56,6 +56,8 @@ def on_folders(root: Path, predictor: Predictor) -> Answers:
     Raises:
         UserError: see `labeled_images` and `Predictor.predict`.
     """
-    files, targets = zip(*labeled_images(root, predictor.classes), strict=True)
+    files, targets = zip(
+        *labeled_images(root, predictor.classes, predictor.description.channels), strict=True
+    )
     shares = predictor.predict(files).probabilities.double()
     return Answers(shares.numpy(), shares.argmax(1).numpy(), np.array(targets))

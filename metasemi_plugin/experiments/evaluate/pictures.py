@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from metasemi_plugin.experiments.evaluate.scores import BINS, calibration_error
-from metasemi_plugin.experiments.report.drawing import COLOURS, STYLE, figure_of
+from metasemi_plugin.experiments.report.drawing import COLORS, STYLE, figure_of
 
 # Of more classes the numbers, and then the names, would lie over one another.
 NUMBERED, NAMED = 20, 120
@@ -46,8 +46,8 @@ def reliability(bins: pd.DataFrame) -> bytes:
     figure = figure_of(4.4, 4.8)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     middle = (bins["above"] + bins["up_to"]) / 2
-    upper.bar(middle, bins["right"].fillna(0), 0.9 / BINS, color=COLOURS[2])
-    upper.plot(bins["confidence"], bins["confidence"], "D", color=COLOURS[1], label="confidence")
+    upper.bar(middle, bins["right"].fillna(0), 0.9 / BINS, color=COLORS[2])
+    upper.plot(bins["confidence"], bins["confidence"], "D", color=COLORS[1], label="confidence")
     upper.plot([0, 1], [0, 1], color="0.5", linestyle="--", linewidth=0.8)
     upper.set_ylabel("right, share of images")
     upper.set_title(f"expected calibration error {calibration_error(bins):.2f} %")
@@ -65,7 +65,7 @@ def error_by_confidence(curve: pd.DataFrame) -> bytes:
     """What the error is if the least confident images are left to somebody else."""
     figure = figure_of(5.2, 3.4)
     panel = figure.subplots()
-    panel.plot(100 * curve["share"], curve["error"], ".-", color=COLOURS[2], markersize=3)
+    panel.plot(100 * curve["share"], curve["error"], ".-", color=COLORS[2], markersize=3)
     panel.set_xlim(0, 100)
     panel.set_ylim(0, 1.05 * max(curve["error"].max(), 1))
     panel.set_xlabel("images, the most confident first, %")

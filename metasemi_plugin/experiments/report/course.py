@@ -10,7 +10,7 @@ from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 from metasemi_plugin.experiments.report import numbers
 from metasemi_plugin.experiments.report.drawing import (
-    COLOURS,
+    COLORS,
     Picture,
     Row,
     figure_of,
@@ -195,7 +195,7 @@ def kept(column: str, rows: Sequence[Row]) -> Iterator[Picture]:
 
 
 def _shares(panel: Axes, row: Row, lines: dict[str, tuple[str, str]]) -> None:
-    for (key, (label, style)), color in zip(lines.items(), COLOURS, strict=False):
+    for (key, (label, style)), color in zip(lines.items(), COLORS, strict=False):
         curve = numbers.mean_curve(row.curves(), key)["mean"]
         if len(curve):
             panel.plot(curve.index, curve, color=color, linestyle=style, label=label)

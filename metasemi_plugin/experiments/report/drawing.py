@@ -13,7 +13,7 @@ from metasemi_plugin.experiments.report.entries import Entry
 from metasemi_plugin.experiments.suite import slug
 
 # Okabe and Ito's colors for all kinds of sight, without yellow, which white paper swallows.
-COLOURS = ["#000000", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
+COLORS = ["#000000", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
 LINES = ["-", "--", "-.", ":", (0, (6, 1.5, 1, 1.5, 1, 1.5))]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">"]
 STYLE: Any = {
@@ -60,7 +60,7 @@ class Row(NamedTuple):
     def style(self) -> dict:
         """Of its lines."""
         n = self.number
-        return {"color": COLOURS[n % len(COLOURS)], "linestyle": LINES[n % len(LINES)]}
+        return {"color": COLORS[n % len(COLORS)], "linestyle": LINES[n % len(LINES)]}
 
     @property
     def marker(self) -> dict:
