@@ -98,7 +98,7 @@ def _onnx(net: nn.Module, example: Tensor, predictor: Predictor) -> tuple[bytes,
         ) from error
     file, batch = io.BytesIO(), {0: "N"}
     with _tracing():
-        torch.onnx.export(net, (example,), file, input_names=["x"], output_names=["logits"],
+        torch.onnx.export(net, (example,), file, input_names=["x"], output_names=["logits"],  # type: ignore[arg-type]
                           dynamic_axes={"x": batch, "logits": batch}, dynamo=False)  # fmt: skip
     session = InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
     return file.getvalue(), lambda x: torch.from_numpy(session.run(None, {"x": x.numpy()})[0])

@@ -90,12 +90,16 @@ def test_the_error_of_the_most_confident_by_hand(answers):
     assert curve["error"].iloc[-1] == pytest.approx(scores.error(answers))
 
 
+# Trained until most classes are told apart somewhat, evaluated in batches of which one is smaller.
+SHAPE = {"eval_batch_size": 100, "num_train_iter": 60, "num_eval_iter": 60}
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     from tiny import TINY_RUN
 
     changes = {"save_dir": str(tmp_path_factory.mktemp("runs")), "save_name": "run"}
-    return Path(train(**TINY_RUN | changes | {"eval_batch_size": 100})["folder"])
+    return Path(train(**TINY_RUN | changes | SHAPE)["folder"])
 
 
 def of(folder):
@@ -115,7 +119,8 @@ def test_a_run_has_the_error_of_its_record(run, capsys):
     counts = [[int(cell) for cell in row[1:]] for row in rows[1:]]
     assert counts == described["confusion"]["test"]
     for picture in (run / "evaluation").glob("*.png"):
-        assert min(Image.open(picture).size) > 300
+        with Image.open(picture) as opened:
+            assert min(opened.size) > 300
 
 
 def test_a_run_that_was_evaluated_may_be_replaced(run):
@@ -141,7 +146,7 @@ def test_another_error_than_the_record_is_said(run, tmp_path, monkeypatch, capsy
 @pytest.mark.parametrize("below", ["", "test"])
 def test_folders_of_classes_without_semilearn(run, tmp_path, below, monkeypatch):
     """The test images as files, of all classes but "0"."""
-    part = build_splits(resolve(str(run / "config.yaml"), {"resume": True})).parts["test"]
+    part = build_splits(resolve(str(run / "config.yaml"), {"resume": True})).parts["eval"]
     pixels = part.images[np.arange(len(part))]
     for i, (image, target) in enumerate(zip(pixels, part.targets, strict=True)):
         if target:
