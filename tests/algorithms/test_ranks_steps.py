@@ -9,7 +9,7 @@ from metasemi_plugin.algorithms import ALGORITHMS
 
 # fmt: off
 # Each of ours takes part as it is; below, with options and other nets.
-CASES: dict[str, dict] = dict.fromkeys(ALGORITHMS, {}) | {
+CASES: dict[str, dict] = {name: {} for name in ALGORITHMS} | {
     "metasemi+ict": {"algorithm": "metasemi", "consistency": "ict", "consistency_weight": 5.0},
     "metasemi+vat": {"algorithm": "metasemi", "consistency": "vat", "vat_eps": 1.0},
     "metasemi+sync_bn": {"algorithm": "metasemi", "net": "several:bn_net", "sync_bn": True},
