@@ -33,8 +33,9 @@ def register_algorithm(name: str, algorithm: type) -> None:
     """Make ``get_algorithm`` and the option ``algorithm`` find a subclass of ``AlgorithmBase``.
 
     It declares the views of an unlabeled image it wants, as ``ulb_views = {"x_ulb_w": "weak"}`` or
-    as a static method that makes such a dict of the run's arguments; and what its options may be,
-    as ``choices = {option: values}``, ``above_zero`` and ``not_negative``, tuples of options.
+    as a static method that makes such a dict of the run's arguments; and its options, as
+    ``get_argument``: `metasemi_plugin.algorithms.arguments.arguments` makes it of `Option`s, which
+    say what they may be.
 
     Raises:
         ValueError: the name is taken by another class.

@@ -71,7 +71,7 @@ class Ict(NoConsistency):
 
     alpha: float
     mix: str
-    partners: str = "batch"
+    partners: str
 
     default_weight = 100.0
 

@@ -17,7 +17,7 @@ from transcription import (
     teacher_gets_no_gradient,
 )
 
-from metasemi_plugin.algorithms.consistency import TERMS, Vat, unit
+from metasemi_plugin.algorithms.consistency import TERMS, Vat, ema_logits, student_logits, unit
 from metasemi_plugin.host.config import resolve
 from metasemi_plugin.host.views import host_name_with_views, ulb_views
 from metasemi_plugin.ramp import sigmoid_ramp
@@ -139,6 +139,22 @@ def test_terms_leave_the_running_statistics_alone(build, batch):
         algorithm.args.consistency = name
         TERMS[name].from_args(algorithm.args)(algorithm, teacher, x, x)
     assert all(torch.equal(before[n], b) for n, b in algorithm.model.named_buffers())
+
+
+def test_the_teachers_logits_have_no_graph_and_the_precision_of_the_images(build, batch):
+    algorithm = build()
+    algorithm.call_hook("before_run")
+    x = batch["x_ulb_w"].float()
+    with torch.autocast("cpu", torch.bfloat16):
+        student, teacher = student_logits(algorithm, x), ema_logits(algorithm, x)
+    assert student.dtype == teacher.dtype == torch.float32
+    assert student.requires_grad
+    assert not teacher.requires_grad
+
+
+def test_no_term_is_nothing(batch):
+    nothing = TERMS["none"]()(None, torch.randn(U, C), batch["x_ulb_w"], None)
+    assert torch.equal(nothing, torch.zeros(()))
 
 
 def test_the_ramp_is_the_sigmoid_one_and_ends(build):
