@@ -16,8 +16,6 @@ def test_a_step_of_two_processes_and_what_they_say():
     assert rows["plain"]["megabytes"] == pytest.approx((weights + 1) * 4 / 1e6)
     assert rows["forward"]["megabytes"] == pytest.approx((2 * weights + 1) * 4 / 1e6)
     for row in rows.values():
-        assert row["alone_ms"] > 0
-        assert row["together_ms"] > 0
         assert 0 < row["communication"] < 1
         assert 0 <= row["waiting"] < 1
     record = report.record(SETTING, 2, [], [], processes=list(rows.values()))
