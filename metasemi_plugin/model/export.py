@@ -45,7 +45,7 @@ def export(predictor: Predictor, form: str, out: Path) -> float:
 
     Raises:
         UserError: packages are missing, torch cannot write this net so, the logits differ by more
-            than TOLERANCE, or there is no writing to `out`. Nothing is left behind.
+            than TOLERANCE, or there is no writing to `out`.
     """
     net = OnlyLogits(predictor.module).eval()
     says = {name: getattr(predictor.description, name) for name in INPUT}
