@@ -19,7 +19,7 @@ _OF_EVALUATION = {"evaluation.json", "confusion.csv", "confusion.png", "per_clas
                   "error_by_confidence.png"}  # fmt: skip
 _FILES = {LOCK, CONFIG, LOG, RUN, METRICS, SPLIT, LATEST, PREVIOUS, BEST, UNUSABLE}
 # What there is of a run that was cut off before its record was written.
-_BEFORE_RECORD = {CONFIG, SPLIT, METRICS, CURVES}
+_BEFORE_RECORD = {CONFIG, SPLIT, METRICS, CURVES, f"{RUN}.part"}
 
 
 def recorded(folder: Path) -> dict:
@@ -54,8 +54,8 @@ def obstacle(folder: Path, args: argparse.Namespace) -> str | None:
     foreign = sorted(name for name in names if not _written(folder / name))
     if foreign:
         return f"holds what no run writes ({', '.join(foreign[:3])}{', ...' * (len(foreign) > 3)})"
-    known = {name.removesuffix(".part") for name in names}
-    cut_off = known <= _BEFORE_RECORD and (folder / LOCK).exists()
+    unknown = {name for name in names if not {name, name.removesuffix(".part")} & _BEFORE_RECORD}
+    cut_off = not unknown and (folder / LOCK).exists()
     if names and not {CONFIG, RUN} <= names and not cut_off:
         return f"is no run folder, as {CONFIG} and {RUN} are not both there"
     return None
@@ -68,8 +68,13 @@ def start_over(folder: Path, args: argparse.Namespace) -> str:
 
 
 def clear(folder: Path) -> None:
-    """Delete what a run has written, but for the lock, which is held."""
-    for path in folder.iterdir():
+    """Delete what a run has written, but for the lock, which is held.
+
+    What makes it a run folder goes last, so that a run that is killed meanwhile can be replaced.
+    """
+    last = [RUN, CONFIG]
+    others = [path for path in folder.iterdir() if path.name not in last]
+    for path in (*others, *(folder / name for name in last if (folder / name).exists())):
         if path.name == LOCK or not _written(path):
             continue
         if path.is_dir():

@@ -79,12 +79,32 @@ def test_without_its_config_or_record_it_is_no_run(run, missing):
 
 
 def test_one_that_was_cut_off_before_its_record_is_one(tmp_path):
-    for name in ("config.yaml", "split.npz.part", "tensorboard/events.out.tfevents.1"):
+    names = ("config.yaml", "split.npz.part", "tensorboard/events.out.tfevents.1", "run.json.part")
+    for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert "is no run folder" in why(tmp_path)
     with locked(tmp_path):
         assert why(tmp_path) is None
+
+
+def test_one_that_is_cut_off_while_it_is_deleted_is_one(run, monkeypatch):
+    """Whichever file was the last to go."""
+    unlink, left = Path.unlink, len(files(run)) - 1  # but for the lock
+
+    def unlink_once(path):
+        unlink(path)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "unlink", unlink_once)
+    with locked(run):
+        while left:
+            with pytest.raises(KeyboardInterrupt):
+                layout.clear(run)
+            left -= 1
+            assert why(run) is None
+        layout.clear(run)
+        assert layout.contents(run) == set()
 
 
 def test_neither_the_data_nor_the_working_directory(run, tmp_path, monkeypatch):
