@@ -64,6 +64,11 @@ def test_the_hook_alone_sees_the_truth(build, batch):
         logged = {name.removeprefix("train/"): n for name, n in algorithm.log_dict.items()}
         assert logged["kept"] == pytest.approx(out["weights"].mean().item())
         assert logged["pseudo_label_acc_kept"] == logged["pseudo_label_acc_dropped"] == right
+    of_labeled = out["ulb"].dominant < B
+    kept = out["weights"][of_labeled].mean().item()
+    assert 0 < of_labeled.sum() < B + U
+    assert logged["kept_labeled"] == pytest.approx(kept)
+    assert logged["kept_labeled"] != logged["kept"]
 
 
 def test_kept_is_logged_before_the_processes_come_together(build):

@@ -186,9 +186,15 @@ def test_before_the_average_the_teacher_is_evaluated(build):
         ({"swa_cycle": 0.65}, "in this order"),
         ({"swa_horizon": 0.5}, "in this order"),
         ({"swa_start": 1.2, "swa_horizon": 1.3}, "after the end of the training"),
+        ({"swa_start": 1.25, "swa_horizon": 1.3, "swa_cycle": 0.25}, "after the end"),
         ({"swa_per_cycle": 0}, "must be at least 1"),
     ],
 )
 def test_impossible_schedules_are_errors(build, changes, message):
     with pytest.raises(UserError, match=message):
         build("fast_swa", **changes)
+
+
+def test_one_average_a_cycle_is_enough(build):
+    cycles = build("fast_swa", **SCHEDULE | {"swa_per_cycle": 1}).cycles
+    assert (cycles.length, cycles.every) == (6, 6)
