@@ -45,7 +45,10 @@ def test_the_walk(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config").symlink_to(ROOT / "config")
     pictures()
-    commands = [shlex.split(line) for line in re.findall(r"^    (python .*)$", PAGE, re.MULTILINE)]
+    commands = [
+        shlex.split(line)
+        for line in re.findall(r"^    (python (?:train.py|-m) .*)$", PAGE, re.MULTILINE)
+    ]
     for _, script, *words in commands:
         if script == "train.py":
             if "labels.csv" in words:
