@@ -3,11 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from metasemi_plugin.bench.timing import interleaved, median_ms, ratio
-from metasemi_plugin.data.augment import normalize
-from metasemi_plugin.data.decode import decode
 from metasemi_plugin.markdown_table import markdown_table
 from metasemi_plugin.model.predictor import Predictor, files_of, load
 
@@ -34,18 +31,14 @@ def measure(model: Path, images: Path, rounds: int, batch_size: int) -> str:
 
 
 def _bare_passes(predictor: Predictor, files: list[str], batch_size: int):
-    model = predictor.description
-    how = {name: getattr(model, name) for name in ("resize", "ranges", "channels")}
-    decoded = [decode(file, model.img_size, **how) for file in files]
+    decoded = [predictor.pixels(file) for file in files]
     batches = [
         np.stack(decoded[start : start + batch_size])
         for start in range(0, len(decoded), batch_size)
     ]
 
-    @torch.no_grad()
     def passes() -> None:
         for pixels in batches:
-            x = normalize(pixels, model.mean, model.std)
-            predictor.module(x.contiguous(memory_format=predictor.format))
+            predictor.logits(predictor.inputs(pixels))
 
     return passes

@@ -74,7 +74,7 @@ class Predictor:
 
     def transform(self, image: ImageLike) -> Tensor:
         """One image as the net's input, (C, H, W): resized and normalized as in training."""
-        return self._input(np.stack([self._pixels(image)]))[0]
+        return self.inputs(np.stack([self.pixels(image)]))[0]
 
     def predict(
         self, images: ImageLike | Iterable[ImageLike], batch_size: int = 128
@@ -121,7 +121,7 @@ class Predictor:
 
     def _attempt(self, image: ImageLike) -> tuple[np.ndarray | None, str]:
         try:
-            return self._pixels(image), ""
+            return self.pixels(image), ""
         except Exception as error:  # Pillow's readers raise almost anything on a broken file
             return None, " ".join(str(error).split()) or type(error).__name__
 
@@ -132,13 +132,14 @@ class Predictor:
         return self.module(x)["logits"].float().cpu()
 
     def _probabilities(self, pixels: np.ndarray) -> Tensor:
-        return self.logits(self._input(pixels)).softmax(1)
+        return self.logits(self.inputs(pixels)).softmax(1)
 
-    def _input(self, pixels: np.ndarray) -> Tensor:
+    def inputs(self, pixels: np.ndarray) -> Tensor:
+        """Of several such arrays, (N, H, W, C), the net's input, (N, C, H, W)."""
         return normalize(pixels, self.description.mean, self.description.std)
 
-    def _pixels(self, image: ImageLike) -> np.ndarray:
-        """uint8 (size, size, channels)."""
+    def pixels(self, image: ImageLike) -> np.ndarray:
+        """One image as it was in training, before it is normalized: uint8 (H, W, C)."""
         how = {name: getattr(self.description, name) for name in _DECODED}
         size = self.description.img_size
         if isinstance(image, str | os.PathLike):

@@ -9,25 +9,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TOY = """
-from semilearn.core import AlgorithmBase
-
-from metasemi_plugin.algorithms.arguments import arguments
-from metasemi_plugin.config import algorithms as config
-
-
-class Toy(AlgorithmBase):
-    ulb_views = {"x_ulb_w": "weak"}
-
-    def train_step(self, x_lb, y_lb, x_ulb_w):
-        loss = self.ce_loss(self.model(x_lb)["logits"], y_lb, reduction="mean")
-        return self.process_out_dict(loss=self.args.toy_weight * loss), {}
-
-    @staticmethod
-    def get_argument():
-        return arguments(config.TOY)
-"""
-OPTIONS = 'TOY = (Option("toy_weight", float, 1.0, "of the loss", NOT_NEGATIVE),)\n\n\n'
+TOY = (ROOT / "tests/toy.py").read_text(encoding="utf-8")
+# Options stand with those of the other algorithms.
+(OPTIONS,) = (line for line in TOY.splitlines(keepends=True) if line.startswith("TOY = "))
+IMPORTED = "from metasemi_plugin.config.option import NOT_NEGATIVE, Option\n"
+ALGORITHM = TOY.replace(OPTIONS, "").replace(
+    IMPORTED, "from metasemi_plugin.config.algorithms import TOY\n"
+)
 TESTS = ["tests/algorithms/test_contract.py", "tests/algorithms/test_ranks_steps.py",
          "tests/host/test_runs.py"]  # fmt: skip
 
@@ -51,7 +39,7 @@ def test_runs_ranks_contract_and_fuzz_take_it_up(copy):
     algorithms, config = (
         copy / "metasemi_plugin" / p for p in ("algorithms", "config/algorithms.py")
     )
-    (algorithms / "toy.py").write_text(TOY, encoding="utf-8")
+    (algorithms / "toy.py").write_text(ALGORITHM, encoding="utf-8")
     add(algorithms / "__init__.py", '    "toy": Toy,\n', '    "metasemi": AnyWeights,\n')
     add(
         algorithms / "__init__.py",
@@ -59,7 +47,7 @@ def test_runs_ranks_contract_and_fuzz_take_it_up(copy):
         "\nALGORITHMS = {",
     )
     add(config, '    "toy": Algorithm("", TOY, _OURS),\n', '    "supervised": Algorithm(""),\n')
-    add(config, OPTIONS, "class Algorithm(")
+    add(config, OPTIONS, "\n\nclass Algorithm(")
     environment = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
 
     def run(*words):

@@ -1,6 +1,5 @@
 """A complete run can be trained on, and comes to what one with that restart comes to."""
 
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ from torture import metrics, unequal
 from metasemi_plugin import train
 from metasemi_plugin.config.restarts import first_part, restarts
 from metasemi_plugin.errors import UserError
-from metasemi_plugin.host.saving import RecordHook
 from metasemi_plugin.run_folder.layout import LATEST
 
 
@@ -18,26 +16,6 @@ def saved(folder):
     """What a run has come to, without times and places."""
     state = torch.load(Path(folder) / LATEST, weights_only=True)
     return {key: state[key] for key in ("model", "ema_model", "optimizer", "it", "random")}
-
-
-@pytest.fixture
-def stop(monkeypatch):
-    """stop(it): a block in which a run ends as if killed, in iteration ``it``, unsaved."""
-
-    @contextmanager
-    def stop(it):
-        with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
-            original = RecordHook.after_train_step
-
-            def stopping(self, algorithm):
-                if algorithm.it == it:
-                    raise KeyboardInterrupt
-                original(self, algorithm)
-
-            patch.setattr(RecordHook, "after_train_step", stopping)
-            yield
-
-    return stop
 
 
 # Schedules that hang on the length, a linear ramp and a sigmoid one, cycles, and one thing more
@@ -79,8 +57,10 @@ def test_its_own_config_goes_on_with_it(tiny_run, stop):
     options = tiny_run(save_name="on", num_save_iter=1)
     train(**options)
     longer = {"resume": True, "extend": True, "num_train_iter": 12}
-    with stop(8):
+    stop(8, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
         train(**options | longer)
+    stop(-1, None)
     config = f"{options['save_dir']}/on/config.yaml"
     on = train(config, resume=True)
     straight = train(**options | {"save_name": "s", "lr_restarts": "6", "num_train_iter": 12})
@@ -107,7 +87,8 @@ def test_what_cannot_go_on_is_refused(given, said, tiny_run):
 
 def test_one_that_has_not_ended_is_resumed_first(tiny_run, stop):
     options = tiny_run("supervised", save_name="on", num_save_iter=1)
-    with stop(4):
+    stop(4, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
         train(**options)
     with pytest.raises(UserError, match="has not come to its end, iteration 6: resume it with"):
         train(**options | {"resume": True, "extend": True, "num_train_iter": 12})

@@ -15,8 +15,6 @@ from metasemi_plugin.config.option import CALL_OPTIONS
 from metasemi_plugin.data import DATASETS
 from metasemi_plugin.errors import UserError
 from metasemi_plugin.host.config import resolve
-from metasemi_plugin.host.hooks import Hook
-from metasemi_plugin.host.on_device import OnDevice
 from metasemi_plugin.run_folder import environment, record
 from metasemi_plugin.run_folder.lock import holder, locked
 from metasemi_plugin.run_folder.state import RunState
@@ -32,27 +30,6 @@ def lines(folder, without=("seconds", "train/prefetch_time")):
         {k: v for k, v in json.loads(line).items() if k not in without}
         for line in text.splitlines()
     ]
-
-
-@pytest.fixture
-def stop(monkeypatch):
-    """stop(it, error): runs end with that error as they begin iteration ``it``."""
-    original = OnDevice.set_hooks
-
-    def stop(it, error):
-        class Stop(Hook):
-            def before_train_step(self, algorithm):
-                if algorithm.it == it:
-                    raise error
-
-        def with_stop(self):
-            original(self)
-            self.register_hook(Stop(), "Stop", "LOWEST")
-
-        monkeypatch.setattr(OnDevice, "set_hooks", with_stop)
-
-    yield stop
-    monkeypatch.undo()
 
 
 def test_a_run_leaves_a_record(tiny_run):
