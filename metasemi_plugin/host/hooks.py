@@ -3,7 +3,6 @@
 import sys
 import time
 
-import numpy as np
 import torch
 from semilearn.core.hooks import EMAHook, Hook
 from tqdm import tqdm
@@ -128,9 +127,10 @@ class EvaluateHook(Hook):
 
 def confusion(algorithm, part, predicted):
     """How many images of each class (row) are taken for each class (column): (C, C)."""
-    count = len(algorithm.class_names)
-    pairs = algorithm.dataset_dict[part].targets * count + predicted
-    return np.bincount(pairs, minlength=count**2).reshape(count, count)
+    from sklearn.metrics import confusion_matrix  # as the host's evaluation does: see stand_ins
+
+    targets = algorithm.dataset_dict[part].targets
+    return confusion_matrix(targets, predicted, labels=range(len(algorithm.class_names)))
 
 
 class ProgressHook(Hook):
