@@ -7,10 +7,18 @@ import torch
 
 
 @pytest.mark.parametrize(
-    ("name", "changes"),
-    [("metasemi", {}), ("metasemi", {"consistency": "ict"}), ("ict", {}), ("supervised_mixup", {})],
+    ("name", "changes", "mixtures"),
+    [
+        ("metasemi", {}, 2),
+        ("metasemi", {"consistency": "ict"}, 3),
+        ("ict", {"ict_mix": "probs"}, 2),
+        ("ict", {"ict_mix": "logits"}, 2),
+        ("supervised_mixup", {}, 1),
+    ],
 )
-def test_mixup_has_the_partners_that_are_asked_for(build, monkeypatch, first_batch, name, changes):
+def test_mixup_has_the_partners_that_are_asked_for(
+    build, monkeypatch, first_batch, name, changes, mixtures
+):
     """Those of the batch of all processes are sent, those of the rank are not."""
     sent = []
 
@@ -28,4 +36,4 @@ def test_mixup_has_the_partners_that_are_asked_for(build, monkeypatch, first_bat
         algorithm = build(name, mixup_partners=partners, **changes)
         algorithm.call_hook("before_run")
         algorithm.train_step(**first_batch(algorithm))
-        assert bool(sent) == (partners == "batch")
+        assert len(sent) == (2 * mixtures if partners == "batch" else 0)  # images and targets
