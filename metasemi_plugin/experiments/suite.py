@@ -2,17 +2,21 @@
 
 import argparse
 import copy
+import functools
 import itertools
 import json
 import os
 import re
+import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import metasemi_plugin
 from metasemi_plugin.config.algorithms import ALGORITHMS
+from metasemi_plugin.config.names import wrong_names
+from metasemi_plugin.config.resolve import resolve as resolve_by_itself
 from metasemi_plugin.config.values import did_you_mean
 from metasemi_plugin.config.yaml_files import load_mapping
 from metasemi_plugin.errors import UserError
@@ -22,6 +26,9 @@ SEEDS = (0, 1, 2)
 RUNS_OWN = frozenset(
     {"algorithm", "ulb_loss_ratio", "sigmoid_ramp", "seed", "save_dir", "save_name"}
 )
+# A file and options -> what they resolve to.
+Resolve = Callable[[str, Mapping[str, object]], argparse.Namespace]
+Made = TypeVar("Made")
 # A suite gives these to each run, so that nothing else may.
 RESERVED = ("algorithm", "c", "base", "resume", "overwrite", "save_name", "seed")
 
@@ -115,7 +122,10 @@ def load_suite(
         row._replace(options=shared | row.options | overrides, seeds=seeds or row.seeds or usual)
         for row in rows
     ]
-    runs = _build(rows, path.stem, frozenset(content.get("may_differ", ())), f"{path}: ")
+    may_differ = frozenset(content.get("may_differ", ()))
+    runs = _looked_at_first(
+        lambda resolve: _build(rows, path.stem, may_differ, resolve, f"{path}: ")
+    )
     return Suite(path.stem, content.get("title", path.stem), content.get("paper"), runs)
 
 
@@ -143,10 +153,17 @@ def suite_of_configs(
     Raises:
         UserError: see `load_suite`.
     """
-    metasemi_plugin.register()
-    from metasemi_plugin.host.config import resolve
-
     options, seeds = dict(overrides or {}), SEEDS if seeds is None else seeds
+    return _looked_at_first(lambda resolve: _of_configs(paths, name, seeds, options, resolve))
+
+
+def _of_configs(
+    paths: Iterable[str | os.PathLike],
+    name: str,
+    seeds: Sequence[int],
+    options: Mapping[str, object],
+    resolve: Resolve,
+) -> Suite:
     rows, algorithms, problems = [], [], _bad_seeds(seeds)
     for path in paths:
         try:
@@ -165,8 +182,7 @@ def suite_of_configs(
     ]
     columns = [row.column for row in rows]
     rows.sort(key=lambda row: columns.index(row.column))
-    runs = _build(rows, name, frozenset())
-    return Suite(name, name, None, runs)
+    return Suite(name, name, None, _build(rows, name, frozenset(), resolve))
 
 
 def is_suite(path: str | os.PathLike) -> bool:
@@ -177,6 +193,16 @@ def is_suite(path: str | os.PathLike) -> bool:
 def slug(text: str) -> str:
     """``text`` as a part of a file's name."""
     return re.sub(r"[^a-z0-9._=]+", "-", text.lower()).strip("-")
+
+
+def _looked_at_first(made: Callable[[Resolve], Made]) -> Made:
+    """What is made of configurations; what is wrong without semilearn is said before its import."""
+    if "metasemi_plugin.host" not in sys.modules:
+        made(functools.partial(resolve_by_itself, more=wrong_names))
+    metasemi_plugin.register()
+    from metasemi_plugin.host.config import resolve
+
+    return made(resolve)
 
 
 def _read_rows(columns: dict, folder: Path, problems: list[str]) -> Iterator[_Row]:
@@ -208,12 +234,10 @@ def _build(
     rows: list[_Row],
     suite: str,
     may_differ: frozenset[str],
+    resolve: Resolve,
     at: str = "",
 ) -> list[Run]:
     """The rows' runs, checked against each other."""
-    metasemi_plugin.register()
-    from metasemi_plugin.host.config import resolve
-
     problems = []
     for row in rows:
         taken = [key for key in RESERVED if key in row.options or key in row.vary]

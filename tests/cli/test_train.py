@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -107,4 +108,22 @@ def test_a_folder_that_is_there_is_named_before_torch_is_imported(tmp_path):
     status, modules, err = modules_after("train", *words)
     assert status == 2
     assert "there exists; --overwrite does not replace it, because it holds what no run" in err
+    assert "torch" not in modules
+
+
+@pytest.mark.parametrize("command", ["validate", "compare"])
+def test_what_is_wrong_with_a_suite_is_said_before_torch_is_imported(tmp_path, command):
+    suite = tmp_path / "suite.yaml"
+    config = Path("config/supervised/digits_40.yaml").resolve()
+    suite.write_text(f"columns: {{digits: {{Supervised: {{config: {config}, sed: 1}}}}}}")
+    status, modules, err = modules_after(command, str(suite))
+    assert status == 2
+    assert "row 'Supervised': command line: unknown key 'sed'; did you mean 'seed'?" in err
+    assert "torch" not in modules
+
+
+def test_what_is_wrong_with_configurations_is_said_before_torch_is_imported():
+    status, modules, err = modules_after("compare", "config/ict/digits_40.yaml", "--sed", "1")
+    assert status == 2
+    assert "unknown key 'sed'" in err
     assert "torch" not in modules
