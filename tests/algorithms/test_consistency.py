@@ -123,6 +123,22 @@ def test_vats_direction_survives_single_precision(build, batch):
     assert hosts < 0.5
 
 
+def test_vat_is_in_single_precision_whatever_amp_says(build, batch):
+    algorithm = build(consistency="vat")
+    algorithm.call_hook("before_run")
+    x = batch["x_ulb_w"].float()
+
+    def loss(enabled):
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            rough = student_logits(algorithm, x)
+            return rough, Vat(EPS)(algorithm, rough, x)
+
+    (rough, amp), (exact, single) = loss(True), loss(False)
+    assert not torch.equal(rough, exact)
+    assert torch.equal(amp, single)
+
+
 def test_a_direction_has_length_one_however_small_it_is():
     d = torch.randn(4, 3, 2, 2)
     expected = d / d.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
