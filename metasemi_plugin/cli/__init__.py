@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -38,7 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     # What follows the name is the command's own to read.
     name = parser.parse_args(argv[:1]).command
     try:
-        return importlib.import_module(f"metasemi_plugin.cli.{name}").main(list(argv[1:]))
+        status = importlib.import_module(f"metasemi_plugin.cli.{name}").main(list(argv[1:]))
+        sys.stdout.flush()
+        return status
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Who read the output has seen enough (`| head`); what is left is flushed to nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1

@@ -120,3 +120,12 @@ def test_one_folder_of_runs(capsys):
         main(["runs", "a", "b"])
     with pytest.raises(UserError, match="expected one of"):
         main(["configs", "a"])
+
+
+@pytest.mark.parametrize("kind", ["configs", "datasets"])  # more and less than a pipe's buffer
+def test_a_reader_who_has_seen_enough_ends_it_without_a_traceback(kind):
+    words = [sys.executable, "-m", "metasemi_plugin", "ls", kind]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as listing:
+        listing.stdout.close()
+        assert listing.stderr.read() == b""
+    assert listing.returncode == 1
