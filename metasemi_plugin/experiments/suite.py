@@ -161,7 +161,7 @@ def _of_configs(
     paths: Iterable[str | os.PathLike],
     name: str,
     seeds: Sequence[int],
-    options: Mapping[str, object],
+    options: dict[str, object],
     resolve: Resolve,
 ) -> Suite:
     rows, algorithms, problems = [], [], _bad_seeds(seeds)

@@ -1,18 +1,18 @@
 """Pictures of the course of training: errors, what is kept, Assumption 1."""
 
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 from metasemi_plugin.experiments.report import numbers
 from metasemi_plugin.experiments.report.drawing import (
     COLORS,
     Picture,
     Row,
+    error_axis,
     figure_of,
     from_zero,
     kind_of_error,
@@ -93,7 +93,7 @@ def _curves(rows: Sequence[Row], against: Callable) -> Iterator[tuple[Figure, st
             panel.set_title(textwrap.fill(row.name, 26))
         for panel in panels[-across:]:
             panel.tick_params(labelbottom=True)
-    _error_axis(panels, curves.values())
+    error_axis(panels, pd.concat([curve["mean"] for curve in curves.values()]))
     label = next(against(curve)[1] for curve in curves.values() if len(curve))
     figure.supxlabel(label, fontsize="medium")
     figure.supylabel(f"{_error_of(rows)}, %", fontsize="medium")
@@ -132,18 +132,6 @@ def _name_ends(panel: Axes, rows: Sequence[Row], curves: dict, against: Callable
     drawn.sort(key=lambda row: -curves[row.name]["mean"].iloc[-1])
     handles = [panel.plot([], [], **row.marker, label=row.name, **row.style)[0] for row in drawn]
     panel.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3.2)
-
-
-def _error_axis(panels: Sequence[Axes], curves: Iterable[pd.DataFrame]) -> None:
-    """Logarithmic, from the least to the largest mean, with ticks such as 5, 10 and 20."""
-    means = pd.concat([curve["mean"] for curve in curves])
-    for panel in panels:
-        panel.set_yscale("log")
-        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        panel.yaxis.set_minor_locator(NullLocator())
-        panel.yaxis.set_major_formatter(ScalarFormatter())
-    if (means > 0).any():
-        panels[0].set_ylim(0.8 * means[means > 0].min(), 1.2 * means.max())
 
 
 # Scalar -> what it is called, line style.

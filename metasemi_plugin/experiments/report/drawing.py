@@ -2,12 +2,14 @@
 
 import io
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 from metasemi_plugin.experiments.report.entries import Entry
 from metasemi_plugin.experiments.suite import slug
@@ -99,6 +101,17 @@ def from_zero(panel) -> None:
     matplotlib's own margin is of the range of the values, and cuts markers where that is small.
     """
     panel.set_ylim(0, 1.05 * panel.dataLim.y1)
+
+
+def error_axis(panels: Sequence[Axes], means: pd.Series) -> None:
+    """Logarithmic, from the least to the largest mean, with ticks such as 5, 10 and 20."""
+    for panel in panels:
+        panel.set_yscale("log")
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_minor_locator(NullLocator())
+        panel.yaxis.set_major_formatter(ScalarFormatter())
+    if (means > 0).any():
+        panels[0].set_ylim(0.8 * means[means > 0].min(), 1.2 * means.max())
 
 
 def picture_of(figure: Figure, name: str, title: str, caption: str, alt: str) -> Picture:

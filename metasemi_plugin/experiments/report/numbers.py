@@ -163,12 +163,19 @@ def _student(gaps: pd.Series) -> dict[str, float]:
     """Interval and p of a mean of 0; nan for one value."""
     from scipy import stats  # here, because it takes half a second
 
-    n, mean, error = len(gaps), gaps.mean(), gaps.std(ddof=1) / math.sqrt(len(gaps))
+    n, mean, std = len(gaps), gaps.mean(), gaps.std(ddof=1)
     if n < 2:
         return dict.fromkeys(("low", "high", "p"), math.nan)
-    half = stats.t.ppf(0.975, n - 1) * error
-    p = 2 * stats.t.sf(abs(mean) / error, n - 1) if error else float(mean == 0)
+    half = half_interval(std, n)
+    p = 2 * stats.t.sf(abs(mean) / std * math.sqrt(n), n - 1) if std else float(mean == 0)
     return {"low": mean - half, "high": mean + half, "p": p}
+
+
+def half_interval(std: float, n: int) -> float:
+    """Half of the 95 % interval (Student's t, n - 1) of a mean of n values; nan for one."""
+    from scipy import stats
+
+    return stats.t.ppf(0.975, n - 1) * std / math.sqrt(n) if n > 1 else math.nan
 
 
 def name_of(line: Mapping[str, str] | pd.Series) -> str:

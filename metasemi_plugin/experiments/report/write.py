@@ -40,7 +40,7 @@ def write(
     cells = numbers.cells(runs)
     published = reference.beside(cells, paper)
     results = tables.result_tables(runs, cells, entries, published, against)
-    drawn = pictures(entries, cells)
+    drawn = pictures(entries, runs, cells, against)
     done = sum(entry.complete for entry in entries)
     summary = f"{done} of {len(entries)} runs are complete. {_chosen(cells)}"
     again = [_checkout(entries), *commands]
