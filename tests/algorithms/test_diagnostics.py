@@ -17,6 +17,7 @@ from transcription import (
 )
 
 from metasemi_plugin import random_numbers, train
+from metasemi_plugin.algorithms import diagnostics
 from metasemi_plugin.algorithms.diagnostics import (
     assumption1_ratio,
     kept_and_dropped,
@@ -36,8 +37,8 @@ def test_kept_shares_on_hand_values():
 
 
 def test_pseudo_label_accuracy_on_hand_values():
-    targets = torch.tensor([7, 2, -1])
-    pseudo = torch.eye(10)[[7, 5, 7]]  # right, wrong, unknown
+    targets = torch.tensor([0, 2, -1])
+    pseudo = torch.eye(10)[[0, 5, 7]]  # right, wrong, unknown
     ulb = mix(torch.zeros(5, 1), torch.rand(5, 10), 0.9, torch.arange(5))  # samples 0, 1 labeled
     keep = torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0])
     got = pseudo_label_accuracy(keep, ulb, pseudo, torch.tensor([0, 1, 2]), targets)
@@ -112,6 +113,15 @@ def test_ratio_equals_assumption_1(build, batch, consistency):
     assert got == pytest.approx((above / below).item(), rel=1e-10)
 
 
+def test_the_scale_of_the_loss_is_taken_out_again(build, batch):
+    algorithm, ratios = prepare(build, "metasemi", mixup_beta=BETA), []
+    for scale in (1.0, 1024.0):
+        algorithm.loss_scaler = SimpleNamespace(get_scale=lambda scale=scale: scale)
+        torch.manual_seed(SEED)
+        ratios.append(assumption1_ratio(algorithm, [batch]))
+    assert ratios[1] == pytest.approx(ratios[0], rel=1e-10)
+
+
 def test_the_measurement_leaves_no_trace(build):
     algorithm = build(net_args={"dropout": 0.3})
     algorithm.call_hook("before_run")
@@ -183,6 +193,33 @@ def test_without_a_meta_gradient_there_is_no_histogram(tiny_run):
     curves = EventAccumulator(run["folder"] + "/tensorboard", {"histograms": 0})
     curves.Reload()
     assert curves.Tags()["histograms"] == []
+
+
+def test_what_is_shown_of_a_step(monkeypatch):
+    """Nothing of a gradient that is not finite; the labeled images are those of all processes."""
+    shown = []
+    writer = SimpleNamespace(
+        add_histogram=lambda name, values, step: shown.append((name, step)),
+        add_image=lambda name, grid, step: shown.append((name, step, grid)),
+    )
+    monkeypatch.setattr(diagnostics.collectives, "world_size", lambda: 2)
+    monkeypatch.setattr(
+        diagnostics, "kept_and_dropped", lambda ulb, gradient, num_lb: f"{num_lb} labeled"
+    )
+    algorithm = SimpleNamespace(
+        it=3, num_log_iter=4, num_eval_iter=4, tb_log=SimpleNamespace(writer=writer),
+        args=SimpleNamespace(image_grid=None, assumption1=0),
+        out_dict={"lb": SimpleNamespace(x=torch.zeros(3, 1)), "ulb": None},
+    )  # fmt: skip
+    for bad in (torch.nan, torch.inf, -torch.inf):
+        algorithm.out_dict["meta_gradient"] = torch.tensor([1.0, bad])
+        diagnostics.DiagnosticsHook().after_train_step(algorithm)
+    assert shown == []
+    algorithm.out_dict["meta_gradient"] = torch.tensor([1.0, -1.0])
+    diagnostics.DiagnosticsHook().after_train_step(algorithm)
+    assert shown == [
+        ("train/meta_gradient_histogram", 4), ("train/kept_and_dropped", 4, "6 labeled")
+    ]  # fmt: skip
 
 
 def test_the_images_are_those_most_clearly_kept_and_dropped():
