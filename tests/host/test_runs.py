@@ -251,6 +251,19 @@ def test_a_run_starts_from_the_weights_of_another(build, tiny_run, tmp_path, mon
         train(**tiny_run(save_name="third", load_path=file))
 
 
+def test_what_is_looked_into_is_the_net_that_was_evaluated(tiny_run):
+    """With Fast SWA not the teacher, but the average of its cycles, with statistics of its own."""
+    swa = {"swa_start": 0.4, "swa_cycle": 0.2, "swa_horizon": 0.6, "net": "several:bn_net"}
+    folder = Path(train(**tiny_run("fast_swa", **swa))["folder"])
+    saved = state(folder)
+    algorithm = loaded(folder, "latest_model.pth")
+    with algorithm.ema.in_place():
+        assert_same(dict(algorithm.model.state_dict()), dict(saved["ema_model"]))
+    for part in ("shadow", "statistics"):
+        teacher = saved["teacher"][part]
+        assert not all(torch.equal(saved["ema_model"][name], t) for name, t in teacher.items())
+
+
 def test_weights_of_another_net_are_refused_before_the_data(build, tmp_path, monkeypatch):
     import tiny
 
