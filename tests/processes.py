@@ -68,6 +68,7 @@ def _one(rank: int, count: int, folder: str, writer, function: Callable, args: t
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     torch.set_num_threads(1)
     warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", ".torch.jit.script. is deprecated")  # as in pyproject.toml
     try:
         dist.init_process_group(
             "gloo", f"file://{folder}/store", timedelta(seconds=60), count, rank
