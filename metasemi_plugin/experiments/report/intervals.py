@@ -27,7 +27,7 @@ def differences(column: str, runs: pd.DataFrame, against: str) -> Iterator[Pictu
     found = numbers.paired(runs, against).dropna(subset=["low"]).sort_values("mean")[::-1]
     if found.empty:
         return
-    error = kind_of_error(runs["error_on"])
+    error = kind_of_error(runs["error_on"].dropna())
     figure = figure_of(7.2, 0.9 + 0.27 * len(found))
     panel = figure.subplots()
     panel.axvline(0, color="0.55", linewidth=0.8)

@@ -76,8 +76,9 @@ def test_one_number_of_labels_is_no_line(entry):
     assert list(intervals.by_labels(numbers.cells(numbers.runs([entry("ICT", 0, [5.0])])))) == []
 
 
-def test_a_report_has_them(runs, tmp_path):
-    write(runs, tmp_path, "T", [])
+def test_a_report_has_them(runs, entry, tmp_path):
+    """Even if some of its runs were never started."""
+    write([*runs, entry("VAT", 0, column="many", status="missing")], tmp_path, "T", [])
     names = {path.stem for path in (tmp_path / "pictures").iterdir()}
     assert {"difference-few", "difference-many", "error-by-labels-cifar10-wrn_28_2"} <= names
     assert all(name in (tmp_path / "report.html").read_text() for name in names)
