@@ -45,8 +45,8 @@ def _anchors(page: Path) -> list[str]:
 def test_a_package_index_gets_no_relative_link(setup):
     shown = setup["long_description"]
     assert LINK.findall(shown) == []
-    assert "one panel per method" not in shown  # the picture
-    assert "(see the changelog)" in shown
+    assert "with its interval" not in shown  # the picture
+    assert "(how it works)" in shown
     assert "[doi 10.26599/AIR.2022.9150011](https://doi.org/" in shown
 
 
