@@ -46,6 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        # Who read the output has seen enough (`| head`); what is left is flushed to nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        try:
+            print(flush=True)  # whether it is this pipe
+        except BrokenPipeError:
+            # Who read the output has seen enough (`| head`); what is left is flushed to nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        raise

@@ -9,7 +9,7 @@ from metasemi_plugin import train
 from metasemi_plugin.cli.words import parse
 from metasemi_plugin.config import help
 from metasemi_plugin.config.algorithms import ALGORITHMS
-from metasemi_plugin.config.names import wrong_names
+from metasemi_plugin.config.names import more_are_known, wrong_names
 from metasemi_plugin.config.option import Flag
 from metasemi_plugin.config.resolve import resolve
 from metasemi_plugin.config.values import unknown
@@ -76,8 +76,8 @@ def look_first(config: str | None, options: dict) -> None:
     Raises:
         UserError: see `metasemi_plugin.train`, which looks again.
     """
-    if "metasemi_plugin.host" in sys.modules or in_torchrun():
-        return  # it may know more names, and nothing is gained
+    if more_are_known() or in_torchrun():
+        return  # and nothing is gained
     args = resolve(config, options, wrong_names)
     folder = Path(args.save_dir) / args.save_name
     free(folder, args)

@@ -1,5 +1,6 @@
 """What the options ``net`` and ``dataset`` name, and a line on each; tests compare them."""
 
+import sys
 from collections.abc import Iterable
 
 from metasemi_plugin.config.resolve import Problems
@@ -49,6 +50,11 @@ def no_dataset(name: str, known: Iterable[str]) -> str:
     if name.endswith("mnist3d"):
         return f"{name} has volumes, and here images are flat"
     return unknown(name, known)
+
+
+def more_are_known() -> bool:
+    """Whether semilearn has been imported: names may have been added to those here."""
+    return "semilearn" in sys.modules
 
 
 def wrong_names(v: dict) -> Problems:

@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import metasemi_plugin
 from metasemi_plugin.config.algorithms import ALGORITHMS
-from metasemi_plugin.config.names import wrong_names
+from metasemi_plugin.config.names import more_are_known, wrong_names
 from metasemi_plugin.config.resolve import resolve as resolve_by_itself
 from metasemi_plugin.config.values import did_you_mean
 from metasemi_plugin.config.yaml_files import load_mapping
@@ -197,7 +196,7 @@ def slug(text: str) -> str:
 
 def _looked_at_first(made: Callable[[Resolve], Made]) -> Made:
     """What is made of configurations; what is wrong without semilearn is said before its import."""
-    if "metasemi_plugin.host" not in sys.modules:
+    if not more_are_known():
         made(functools.partial(resolve_by_itself, more=wrong_names))
     metasemi_plugin.register()
     from metasemi_plugin.host.config import resolve

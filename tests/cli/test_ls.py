@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from metasemi_plugin import train
+from metasemi_plugin import cli, train
 from metasemi_plugin.cli.ls import KINDS, main
 from metasemi_plugin.config import help
 from metasemi_plugin.config.algorithms import ALGORITHMS
@@ -129,3 +129,12 @@ def test_a_reader_who_has_seen_enough_ends_it_without_a_traceback(kind):
         listing.stdout.close()
         assert listing.stderr.read() == b""
     assert listing.returncode == 1
+
+
+def test_another_broken_pipe_is_no_reader_who_has_seen_enough(monkeypatch):
+    def broken(argv):
+        raise BrokenPipeError("of a worker")
+
+    monkeypatch.setattr("metasemi_plugin.cli.ls.main", broken)
+    with pytest.raises(BrokenPipeError, match="of a worker"):
+        cli.main(["ls", "configs"])

@@ -1,3 +1,4 @@
+import importlib
 import json
 import subprocess
 import sys
@@ -7,7 +8,10 @@ import pytest
 
 from metasemi_plugin.cli import main, train
 from metasemi_plugin.cli.words import parse
+from metasemi_plugin.config.names import more_are_known
 from metasemi_plugin.errors import UserError
+
+CONFIG = Path(__file__).parents[2] / "config"
 
 
 def test_parse():
@@ -114,7 +118,7 @@ def test_a_folder_that_is_there_is_named_before_torch_is_imported(tmp_path):
 @pytest.mark.parametrize("command", ["validate", "compare"])
 def test_what_is_wrong_with_a_suite_is_said_before_torch_is_imported(tmp_path, command):
     suite = tmp_path / "suite.yaml"
-    config = Path("config/supervised/digits_40.yaml").resolve()
+    config = CONFIG / "supervised/digits_40.yaml"
     suite.write_text(f"columns: {{digits: {{Supervised: {{config: {config}, sed: 1}}}}}}")
     status, modules, err = modules_after(command, str(suite))
     assert status == 2
@@ -123,7 +127,16 @@ def test_what_is_wrong_with_a_suite_is_said_before_torch_is_imported(tmp_path, c
 
 
 def test_what_is_wrong_with_configurations_is_said_before_torch_is_imported():
-    status, modules, err = modules_after("compare", "config/ict/digits_40.yaml", "--sed", "1")
+    status, modules, err = modules_after(
+        "compare", str(CONFIG / "ict/digits_40.yaml"), "--sed", "1"
+    )
     assert status == 2
     assert "unknown key 'sed'" in err
     assert "torch" not in modules
+
+
+def test_names_may_have_been_added_as_soon_as_semilearn_is_imported(monkeypatch):
+    """By semilearn's own registry, with nothing of this package imported that knows it."""
+    importlib.import_module("semilearn")
+    monkeypatch.delitem(sys.modules, "metasemi_plugin.host", raising=False)
+    assert more_are_known()

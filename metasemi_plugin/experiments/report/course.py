@@ -16,6 +16,7 @@ from metasemi_plugin.experiments.report.drawing import (
     figure_of,
     from_zero,
     kind_of_error,
+    legend_beside,
     picture_of,
 )
 
@@ -131,7 +132,7 @@ def _name_ends(panel: Axes, rows: Sequence[Row], curves: dict, against: Callable
     drawn = [row for row in rows if len(curves[row.name])]
     drawn.sort(key=lambda row: -curves[row.name]["mean"].iloc[-1])
     handles = [panel.plot([], [], **row.marker, label=row.name, **row.style)[0] for row in drawn]
-    panel.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3.2)
+    legend_beside(panel, handles=handles, handlelength=3.2)
 
 
 # Scalar -> what it is called, line style.
@@ -204,7 +205,7 @@ def assumption1(column: str, rows: Sequence[Row]) -> Iterator[Picture]:
     from_zero(panel)
     panel.set_xlabel("iteration")
     panel.set_ylabel("ratio of Assumption 1")
-    panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3.2)
+    legend_beside(panel, handlelength=3.2)
     ends = ", ".join(f"{row.name} {curve['mean'].iloc[-1]:.3g}" for row, curve in found)
     yield picture_of(
         figure,

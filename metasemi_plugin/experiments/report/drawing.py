@@ -95,6 +95,22 @@ def figure_of(width: float, height: float) -> Figure:
     return figure
 
 
+def panel_of_rows(names: Iterable[str]) -> tuple[Figure, Axes]:
+    """A figure of one panel with a line for each name, from below."""
+    names = list(names)
+    figure = figure_of(7.2, 0.9 + 0.27 * len(names))
+    panel = figure.subplots()
+    panel.set_yticks(range(len(names)), names)
+    panel.set_ylim(-0.7, len(names) - 0.3)
+    panel.grid(axis="y", visible=False)
+    return figure, panel
+
+
+def legend_beside(panel: Axes, **options) -> None:
+    """To the right of the panel."""
+    panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), **options)
+
+
 def from_zero(panel) -> None:
     """Begin the y axis of what is drawn at 0, with room for the uppermost marker.
 

@@ -12,6 +12,8 @@ from metasemi_plugin.experiments.report.drawing import (
     error_axis,
     figure_of,
     kind_of_error,
+    legend_beside,
+    panel_of_rows,
     picture_of,
 )
 
@@ -28,16 +30,11 @@ def differences(column: str, runs: pd.DataFrame, against: str) -> Iterator[Pictu
     if found.empty:
         return
     error = kind_of_error(runs["error_on"].dropna())
-    figure = figure_of(7.2, 0.9 + 0.27 * len(found))
-    panel = figure.subplots()
+    figure, panel = panel_of_rows(found.index)
     panel.axvline(0, color="0.55", linewidth=0.8)
     ends = [found["mean"] - found["low"], found["high"] - found["mean"]]
-    places = range(len(found))
-    panel.errorbar(found["mean"], places, xerr=ends, fmt="o", color="black", capsize=3)
-    panel.set_yticks(places, found.index)
-    panel.set_ylim(-0.7, len(found) - 0.3)
+    panel.errorbar(found["mean"], range(len(found)), xerr=ends, fmt="o", color="black", capsize=3)
     panel.set_xlabel(f"last {error} less that of {against}, points")
-    panel.grid(axis="y", visible=False)
     said = [
         f"{line.Index} {line.mean:+.2f} ({line.low:+.2f} to {line.high:+.2f})"
         for line in found[::-1].itertuples()
@@ -88,7 +85,7 @@ def _against_labels(
     error_axis([panel], pd.concat([lines[row.name]["error_last"] for row in rows]))
     panel.set_xlabel("labels")
     panel.set_ylabel(f"last {error}, %")
-    panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3.2)
+    legend_beside(panel, handlelength=3.2)
     return picture_of(
         figure,
         f"error by labels {where}",

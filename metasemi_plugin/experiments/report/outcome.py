@@ -11,6 +11,8 @@ from metasemi_plugin.experiments.report.drawing import (
     figure_of,
     from_zero,
     kind_of_error,
+    legend_beside,
+    panel_of_rows,
     picture_of,
 )
 from metasemi_plugin.experiments.report.entries import Entry
@@ -25,18 +27,14 @@ def at_time(column: str, cells: pd.DataFrame) -> Iterator[Picture]:
     names = [name_of(cell) for cell in drawn.to_dict("records")]
     error = kind_of_error(drawn["error_on"])
     time = drawn["time"].iloc[0]
-    figure = figure_of(7.2, 0.9 + 0.27 * len(drawn))
-    panel = figure.subplots()
+    figure, panel = panel_of_rows(names)
     places = range(len(drawn))
     panel.errorbar(drawn["error_last"], places, fmt="D", color="0.55", markerfacecolor="white",
                    label="at the end of training")  # fmt: skip
     panel.errorbar(drawn["error_at_time"], places, xerr=drawn["error_at_time_std"].fillna(0),
                    fmt="o", color="black", capsize=3, label=f"after {time:.0f} s")  # fmt: skip
-    panel.set_yticks(places, names)
-    panel.set_ylim(-0.7, len(drawn) - 0.3)
     panel.set_xlabel(f"{error}, %")
-    panel.grid(axis="y", visible=False)
-    panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legend_beside(panel)
     said = [f"{n} {e:.2f} %" for n, e in zip(names, drawn["error_at_time"], strict=True)]
     yield picture_of(
         figure,
@@ -78,7 +76,7 @@ def cost(column: str, rows: Sequence[Row], cells: pd.DataFrame) -> Iterator[Pict
     from_zero(panel)
     panel.set_xlabel("ms an iteration")
     panel.set_ylabel(f"last {error}, %")
-    panel.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legend_beside(panel, handles=handles)
     said = [
         f"{name_of(c)} {c['error_last']:.2f} % at {1000 * c['seconds_per_iteration']:.3g} ms"
         for c in drawn.to_dict("records")
@@ -122,7 +120,7 @@ def by_parameter(entries: Sequence[Entry], cells: pd.DataFrame) -> Iterator[Pict
         panel.set_xlabel(key)
         panel.set_ylabel(f"last {error}, %")
         from_zero(panel)
-        panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3.2)
+        legend_beside(panel, handlelength=3.2)
         said = [
             f"{name}: " + ", ".join(f"{p[1]:.2f} % at {p[0]}" for p in points)
             for name, points in lines.items()

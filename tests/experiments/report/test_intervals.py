@@ -26,7 +26,7 @@ def runs(entry):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The points and bars of the figures that are made: [(x, y, low, high along the bars)]."""
+    """The figures that are made."""
     figures = []
 
     def seen(figure, *texts):
@@ -38,6 +38,7 @@ def drawn(monkeypatch):
 
 
 def bars(figure):
+    """Of each line its intervals, as their two ends."""
     return [
         [segment.tolist() for lines in container[2] for segment in lines.get_segments()]
         for container in figure.axes[0].containers
